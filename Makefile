@@ -1,0 +1,102 @@
+# Lunar.  `make help` lists the targets; docs/building.md explains them.
+# Variants never mix: everything that is made lands in build/<variant>/.
+
+VARIANT ?= release
+B       := build/$(VARIANT)
+LAYERS  := base lockmgr vhd fs iscsi hotplug lunard
+Q       := $(if $(V),,@)
+say      = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
+
+# -- compilers and flags --------------------------------------------------
+CC       = $(CC_$(VARIANT))
+CC_release := gcc
+CC_debug   := gcc
+CC_asan    := gcc
+CC_tsan    := gcc
+CC_clang   := clang
+CC_fuzz    := clang
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wold-style-definition -Wpointer-arith -Wwrite-strings -Wcast-qual \
+	-Wconversion -Wno-sign-conversion -Wundef -Wvla -Walloca -Wformat=2 \
+	-Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference -Werror
+WARN_gcc := -Wlogical-op -Wduplicated-cond -Wduplicated-branches
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+
+FLAGS_release := -O2 $(HARDEN)
+FLAGS_clang   := -O2 $(HARDEN)
+FLAGS_debug   := -O0 -DLUNAR_DEBUG
+FLAGS_asan    := -O1 -DLUNAR_DEBUG -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
+FLAGS_fuzz    := -O1 -DLUNAR_DEBUG -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-omit-frame-pointer
+
+CPPFLAGS := -I. -I$(B)/gen -isystem /usr/include/tirpc \
+	-isystem /usr/include/fuse3 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+CFLAGS   := -std=gnu17 -g -pthread -fno-common -fno-strict-aliasing \
+	$(WARN) $(if $(filter gcc,$(CC)),$(WARN_gcc)) $(FLAGS_$(VARIANT))
+LDFLAGS  := -pthread $(FLAGS_$(VARIANT)) -Wl,-z,relro,-z,now
+LIBS     := -lfuse3 -laio -liscsi -lsqlite3 -ljansson -linih -ltirpc -lz
+
+# -- what is built --------------------------------------------------------
+MAINS   := lunard/main_lunard.c lunard/main_lunar.c
+SRC     := $(filter-out $(MAINS),$(wildcard $(LAYERS:%=%/*.c)))
+XDR     := $(wildcard fs/*.x)
+GEN_H   := $(XDR:%.x=$(B)/gen/%.h)
+GEN_C   := $(XDR:%.x=$(B)/gen/%_xdr.c)
+OBJ     := $(SRC:%.c=$(B)/%.o) $(GEN_C:%.c=%.o)
+LIB     := $(B)/liblunar.a
+BIN     := $(if $(wildcard lunard/main_lunard.c),$(B)/lunard) \
+	$(if $(wildcard lunard/main_lunar.c),$(B)/lunar)
+UNITS   := $(patsubst tests/unit/%/,$(B)/tests/unit_%,$(wildcard tests/unit/*/))
+TESTLIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+TOOLS   := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c)) \
+	$(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+
+.PHONY: all tests tools
+all: $(BIN)
+tests: $(UNITS)
+tools: $(TOOLS)
+
+$(LIB): $(OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/lunard: $(B)/lunard/main_lunard.o $(LIB)
+$(B)/lunar: $(B)/lunard/main_lunar.o $(LIB)
+$(B)/lunard $(B)/lunar:
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+.SECONDEXPANSION:
+$(UNITS): $(B)/tests/unit_%: $$(patsubst %.c,$(B)/%.o,$$(wildcard tests/unit/%/*.c)) $(TESTLIB) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -o $@ $^ -lcunit $(LIBS)
+
+$(FUZZERS): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+$(B)/tools/%: $(B)/tests/tools/%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/bench/%: $(B)/bench/%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/%.o: %.c | $(GEN_H)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/gen/%.h: %.x
+	$(Q)mkdir -p $(@D) && rm -f $@ && cd $(*D) && rpcgen -h -o $(CURDIR)/$@ $(*F).x
+$(B)/gen/%_xdr.c: %.x $(B)/gen/%.h
+	$(Q)mkdir -p $(@D) && rm -f $@ && cd $(*D) && rpcgen -c -o $(CURDIR)/$@ $(*F).x
+$(B)/gen/%.o: $(B)/gen/%.c
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) -I$(@D) $(filter-out -Werror,$(CFLAGS)) -w -MMD -MP -c -o $@ $<
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,42 @@
+/* fs/call.h - one request of a client to a coordinator, and the link it takes.
+ * Carries; decides nothing.  The far end is in this process (fs/coord.h) or,
+ * later, behind a transport: the client cannot tell.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef LUNAR_FS_CALL_H
+#define LUNAR_FS_CALL_H
+
+#include "base/loop.h"
+#include "fs/proto.h"
+
+/* Ownership: the caller's, from fs_link_send() to `done`; what request points
+ * at stays alive as long.  The reply's arrays are heap; fs_call_fini() frees
+ * them.  `done` runs on the loop that sent. */
+struct fs_call {
+    fs_request request;
+    fs_reply reply;
+    void (*done)(struct fs_call *);
+    /* private to the link */
+    struct loop *from;
+    struct task task;
+    struct list link;
+};
+
+/* Zero the call and set the operation. */
+void fs_call_init(struct fs_call *call, fs_op op);
+/* Free the reply's memory.  The call may be used again after fs_call_init(). */
+void fs_call_fini(struct fs_call *call);
+
+struct fs_link;
+struct fs_link_ops {
+    void (*send)(struct fs_link *link, struct fs_call *call);
+};
+struct fs_link {
+    const struct fs_link_ops *ops;
+};
+
+/* Send; `done` runs exactly once, later.  A link that is broken answers with
+ * reply.error.  The link fills the header of the request (I7).
+ * Context: a thread with a loop; does not block. */
+void fs_link_send(struct fs_link *link, struct fs_call *call);
+
+#endif
