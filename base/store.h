@@ -92,6 +92,10 @@ static inline void store_closep(struct store **s)
 
 const char *store_op_name(enum store_op op);
 
+/* For stores: run io->done(io, e) from this thread's loop, in a later task.
+ * Uses the io's room; what the store kept there is gone. */
+void store_done_later(struct store_io *io, enum err e);
+
 /* Blocking forms for cold paths: format, open, check, SQLite's thread.
  * Context: a thread with a loop that nothing else depends on; never a reactor.
  * They run that loop's turns until the answer is there. */
