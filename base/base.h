@@ -23,10 +23,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define MUST_CHECK         __attribute__((warn_unused_result))
-#define PRINTF_LIKE(f, a)  __attribute__((format(printf, f, a)))
-#define NORETURN           __attribute__((noreturn))
-#define ARRAY_LEN(a)       (sizeof(a) / sizeof((a)[0]))
+#define MUST_CHECK        __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define NORETURN          __attribute__((noreturn))
+#define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
 
 /* Lexical clean-up: AUTO(xfreep) struct x *p = …; TAKE(p) lets it go. */
 #define AUTO(dtor) __attribute__((cleanup(dtor)))
@@ -38,7 +38,7 @@
     })
 
 #define container_of(ptr, type, member)                                        \
-    ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+    ((type *)(void *)(((char *)(ptr)) - offsetof(type, member)))
 
 /* ASSERT stays in release builds: stop rather than corrupt.  It guards our
  * own logic; bytes from a disk, a wire or a guest get a *_check() instead. */
@@ -48,9 +48,9 @@
             assert_fail(#cond, __FILE__, __LINE__);                            \
     } while (0)
 #ifdef LUNAR_DEBUG
-#define DEBUG_ASSERT(cond) ASSERT(cond)
+#    define DEBUG_ASSERT(cond) ASSERT(cond)
 #else
-#define DEBUG_ASSERT(cond) ((void)sizeof(cond))
+#    define DEBUG_ASSERT(cond) ((void)sizeof(cond))
 #endif
 
 /* Print the condition and the last trace lines, then abort. */

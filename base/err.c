@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* clang-format off */
 static const struct err_row {
     const char *name, *text;
     int posix;
@@ -16,6 +17,7 @@ static const struct err_row {
     ERR_LIST(X)
 #undef X
 };
+/* clang-format on */
 
 static const struct err_row *err_row(enum err e)
 {

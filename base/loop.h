@@ -28,10 +28,10 @@ struct task {
 };
 
 struct loop_args {
-    const char *name;     /* of the thread and in logs; copied, ≤ 15 bytes */
-    struct clock *clock;  /* NULL: the system's */
-    unsigned spin_us;     /* poll this long after the last work; 0: sleep */
-    unsigned aio_depth;   /* libaio requests in flight; 0: no libaio */
+    const char *name;    /* of the thread and in logs; copied, ≤ 15 bytes */
+    struct clock *clock; /* NULL: the system's */
+    unsigned spin_us;    /* poll this long after the last work; 0: sleep */
+    unsigned aio_depth;  /* libaio requests in flight; 0: no libaio */
 };
 
 /* Make a loop; it runs on whichever thread calls loop_run*().

@@ -63,11 +63,11 @@ struct store_ops {
 };
 
 enum store_caps {
-    STORE_READ_ONLY = 1,     /* WRITE … fail with E_READ_ONLY */
-    STORE_CAN_DISCARD = 2,   /* DISCARD frees space */
-    STORE_DISCARD_ZEROES = 4,/* … and reads zeros after it */
+    STORE_READ_ONLY = 1,      /* WRITE … fail with E_READ_ONLY */
+    STORE_CAN_DISCARD = 2,    /* DISCARD frees space */
+    STORE_DISCARD_ZEROES = 4, /* … and reads zeros after it */
     STORE_CAN_RESIZE = 8,
-    STORE_VOLATILE = 16      /* has a write cache: FLUSH matters */
+    STORE_VOLATILE = 16 /* has a write cache: FLUSH matters */
 };
 
 struct store {

@@ -23,10 +23,10 @@ void store_mem_poke(struct store *s, uint64_t off_bytes, const void *buf,
 
 /* -- fault: the nth matching operation, and optionally all later ones, fail */
 struct store_fault_args {
-    uint32_t ops;        /* mask of 1 << enum store_op */
-    uint64_t nth;        /* 1 = the next one; 0 = never */
-    bool sticky;         /* all after it fail too: the LUN is gone */
-    bool after_effect;   /* carry it out below, then report the error */
+    uint32_t ops;      /* mask of 1 << enum store_op */
+    uint64_t nth;      /* 1 = the next one; 0 = never */
+    bool sticky;       /* all after it fail too: the LUN is gone */
+    bool after_effect; /* carry it out below, then report the error */
     enum err result;
 };
 MUST_CHECK enum err store_fault_new(struct store *below,
@@ -47,10 +47,10 @@ struct store_record_entry {
     enum store_op op;
     uint32_t flags;
     uint64_t off_bytes, len_bytes;
-    const uint8_t *data;    /* WRITE; owned by the recorder */
-    uint64_t submit_seq;    /* positions in one common order of events: an */
-    uint64_t done_seq;      /* entry is durable if a FLUSH was submitted */
-                            /* after its done_seq and has completed */
+    const uint8_t *data; /* WRITE; owned by the recorder */
+    uint64_t submit_seq; /* positions in one common order of events: an */
+    uint64_t done_seq;   /* entry is durable if a FLUSH was submitted */
+                         /* after its done_seq and has completed */
 };
 MUST_CHECK enum err store_record_new(struct store *below,
                                      struct store **ret_store);
