@@ -5,7 +5,8 @@ VARIANT ?= release
 B       := build/$(VARIANT)
 LAYERS  := base lockmgr vhd fs iscsi hotplug lunard
 Q       := $(if $(V),,@)
-say      = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
+silent  := $(findstring s,$(firstword -$(MAKEFLAGS)))
+say      = $(if $(V)$(silent),,@printf '  %-7s %s\n' $(1) $(2))
 
 # -- compilers and flags --------------------------------------------------
 CC       = $(CC_$(VARIANT))
@@ -56,11 +57,22 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c)
 TOOLS   := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c)) \
 	$(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 
-.PHONY: all tests tools
-all: $(BIN)
-tests: $(UNITS)
-tools: $(TOOLS)
+.PHONY: all tests tools fuzzers
+all: $(LIB) $(BIN)  ## lunard and lunar (the default)
+tests: $(UNITS)     ## unit test programs, not run
+tools: $(TOOLS)     ## helpers of system tests and benches
+fuzzers: $(FUZZERS) ## with VARIANT=fuzz
 
+# Asked by tests/run.
+.PHONY: cc units fuzzer-list
+cc:
+	@echo $(CC)
+units:
+	@echo $(UNITS)
+fuzzer-list:
+	@echo $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+# -- how ------------------------------------------------------------------
 $(LIB): $(OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
@@ -106,3 +118,74 @@ $(B)/gen/%.o: $(B)/gen/%.c
 	$(Q)$(CC) $(CPPFLAGS) -I$(@D) $(filter-out -Werror,$(CFLAGS)) -w -MMD -MP -c -o $@ $<
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# -- try it ---------------------------------------------------------------
+FUZZ_SECONDS ?= 60
+DEPS := @tests/lib/deps.sh build
+RUN  := @tests/run
+
+.PHONY: deps demo check check-full unit asan tsan valgrind clang fuzz system \
+	bench lint fmt install uninstall clean help
+deps:       ## install every Debian package that any target here needs
+	$(DEPS) check demo bench full
+demo:       ## from a LUN to a disk in a running guest, each step printed
+	$(DEPS) demo
+	@$(MAKE) --no-print-directory all
+	@tests/demo/demo.sh
+check:      ## what must pass before anything lands (10 minutes)
+	$(DEPS) check
+	$(RUN) build lint unit asan fuzz system
+check-full: ## check, and what takes longer: tsan, valgrind, fuzzing
+	$(DEPS) full
+	$(RUN) build lint unit asan tsan valgrind system fuzz:$(FUZZ_SECONDS)
+unit:       ## unit tests
+	$(RUN) unit
+asan:       ## unit tests under address and undefined behaviour sanitizers
+	$(RUN) asan
+tsan:       ## unit tests under the thread sanitizer
+	$(RUN) tsan
+valgrind:   ## unit tests under valgrind
+	$(RUN) valgrind
+system:     ## system tests; T=part of a name chooses some
+	$(RUN) system$(if $(T),:$(T))
+clang:      ## all of it with clang
+	$(RUN) build
+fuzz:       ## each fuzzer for FUZZ_SECONDS (60)
+	$(DEPS) check
+	$(RUN) fuzz:$(FUZZ_SECONDS)
+bench:      ## figures, side by side with what there is elsewhere
+	$(DEPS) bench
+	@$(MAKE) --no-print-directory all tools
+	@bench/run.sh
+lint:       ## layers, tidiness, format, pages
+	$(RUN) lint
+fmt:        ## format every C file
+	@tests/lint/format.sh --fix
+
+# -- install --------------------------------------------------------------
+PREFIX  ?= /usr/local
+DESTDIR ?=
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+MAN     := $(wildcard docs/man/*.[1-8])
+UNIT    := $(wildcard lunard/*.service)
+
+TO      := $(DESTDIR)$(PREFIX)
+
+install: all ## below PREFIX (/usr/local), itself below DESTDIR
+	install -D -m 755 $(B)/lunard $(TO)/sbin/lunard
+	install -D -m 755 $(B)/lunar $(TO)/bin/lunar
+	for page in $(MAN); do install -D -m 644 $$page \
+	    $(TO)/share/man/man$${page##*.}/$${page##*/} || exit; done
+	for unit in $(UNIT); do install -d $(DESTDIR)$(UNITDIR) && \
+	    sed 's,/usr/sbin/,$(PREFIX)/sbin/,' $$unit \
+	    >$(DESTDIR)$(UNITDIR)/$${unit##*/} || exit; done
+uninstall: ## what install put there
+	rm -f $(TO)/sbin/lunard $(TO)/bin/lunar
+	for page in $(MAN); do \
+	    rm -f $(TO)/share/man/man$${page##*.}/$${page##*/}; done
+	for unit in $(UNIT); do rm -f $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
+
+clean:     ## remove build/
+	rm -rf build
+help:      ## this list
+	@sed -n 's/^\([a-z-]*\):[^#=]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16

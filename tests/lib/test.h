@@ -39,44 +39,43 @@ struct test_suite {
     struct test_suite *next;
 };
 
-#define TEST(function)      \
-    {                       \
-#        function, function \
-    }
+/* clang-format off */
+#define TEST(function) {#function, function}
+/* clang-format on */
 
 /* Register an array of struct test; once per file, at its end. */
-#define TEST_SUITE(title, array)                                       \
-    static struct test_suite suite_of_this_file = {                    \
-        .name = (title), .tests = (array), .count = ARRAY_LEN(array)}; \
-    __attribute__((constructor)) static void suite_register(void)      \
-    {                                                                  \
-        test_suite_add(&suite_of_this_file);                           \
-    }                                                                  \
+#define TEST_SUITE(title, array)                                               \
+    static struct test_suite suite_of_this_file = {                            \
+        .name = (title), .tests = (array), .count = ARRAY_LEN(array)};         \
+    __attribute__((constructor)) static void suite_register(void)              \
+    {                                                                          \
+        test_suite_add(&suite_of_this_file);                                   \
+    }                                                                          \
     _Static_assert(sizeof(array) > 0, "a suite has tests")
 
 /* -- checks that show values ----------------------------------------------- */
 
 /* Two integers are equal; a failure shows both, in decimal and hex. */
-#define CHECK_EQ(actual, expected)                          \
-    test_check_eq((uint64_t)(actual), (uint64_t)(expected), \
+#define CHECK_EQ(actual, expected)                                             \
+    test_check_eq((uint64_t)(actual), (uint64_t)(expected),                    \
                   #actual " == " #expected, __FILE__, __LINE__)
 /* A call returns this enum err; a failure shows both names. */
-#define CHECK_ERR(call, expected) \
+#define CHECK_ERR(call, expected)                                              \
     test_check_err((call), (expected), #call, __FILE__, __LINE__)
 #define CHECK_OK(call) CHECK_ERR(call, E_OK)
 /* The same, and without it the test cannot go on. */
-#define CHECK_OK_FATAL(call) \
-    CU_ASSERT_TRUE_FATAL(    \
+#define CHECK_OK_FATAL(call)                                                   \
+    CU_ASSERT_TRUE_FATAL(                                                      \
         test_check_err((call), E_OK, #call, __FILE__, __LINE__))
-#define CHECK_STR(actual, expected) \
+#define CHECK_STR(actual, expected)                                            \
     test_check_str((actual), (expected), #actual, __FILE__, __LINE__)
 /* `part` occurs in `text`: for diagnostics, where wording may grow. */
-#define CHECK_CONTAINS(text, part) \
+#define CHECK_CONTAINS(text, part)                                             \
     test_check_contains((text), (part), #text, __FILE__, __LINE__)
 /* Two memory areas are equal; a failure shows a dump around the first
  * difference. */
-#define CHECK_MEM(actual, expected, bytes)                                  \
-    test_check_mem((actual), (expected), (bytes), #actual " == " #expected, \
+#define CHECK_MEM(actual, expected, bytes)                                     \
+    test_check_mem((actual), (expected), (bytes), #actual " == " #expected,    \
                    __FILE__, __LINE__)
 
 /* -- behind the macros ----------------------------------------------------- */
