@@ -147,6 +147,157 @@ MUST_CHECK enum err fs_coord_check(struct fs_coord *coord,
                                    struct fs_check_result *ret_result,
                                    struct diag *why);
 
-/* == the client: files, layouts, FUSE ===================================== */
+/* == the client: open files, layouts, direct I/O ========================== */
+
+/* One mounted volume as seen from one host.  Data goes straight to the LUN
+ * under layouts; everything else is a call over the link.
+ *
+ * Rules for what follows: any thread with a loop may submit; `done` runs
+ * exactly once, later, on the loop that submitted; nothing here blocks
+ * unless it says so. */
+struct fs_client;
+struct fs_file;
+
+struct fs_client_args {
+    struct store *lun;    /* outlives the client */
+    struct fs_link *link; /* to the coordinator; outlives the client */
+    struct loop *loop;    /* commits in the background what nobody synced */
+    struct clock *clock;  /* NULL: the system's */
+    unsigned pieces;      /* parts of split or ragged I/O in flight; 0: 256 */
+    unsigned commit_ms;   /* written data waits so long for its commit;
+                             0: 5000, as long as Linux lets pages wait */
+};
+/* Errors: E_NOMEM, E_ALIGN (the LUN's blocks are larger than 4 KiB). */
+MUST_CHECK enum err fs_client_new(const struct fs_client_args *args,
+                                  struct fs_client **ret_client);
+/* All files are closed; NULL is fine.  Context: args.loop's own thread, or
+ * one that may block while that loop runs. */
+void fs_client_free(struct fs_client *client);
+
+struct fs_link *fs_client_link(struct fs_client *client);
+
+/* Attributes from the coordinator, with what is only known here: the size and
+ * time of writes that are not committed yet.  Any thread. */
+void fs_client_overlay(struct fs_client *client, struct fs_attr *attr);
+
+enum fs_io_op {
+    FS_IO_OPEN,     /* ino, write -> file, attr */
+    FS_IO_ADOPT,    /* ino, attr: of CREATE with `open` -> file */
+    FS_IO_CLOSE,    /* file, write: as it was opened.  Commits if last */
+    FS_IO_READ,     /* -> count_bytes, short at the end of the file */
+    FS_IO_WRITE,    /* grows the file as needed */
+    FS_IO_SYNC,     /* I6; data_only: times may stay uncommitted */
+    FS_IO_SETATTR,  /* setattr -> attr.  Truncates, too */
+    FS_IO_ALLOCATE, /* mode: bits of fallocate(2), off, len */
+    FS_IO_SEEK,     /* off, hole -> off */
+    FS_IO_OP_COUNT
+};
+
+/* Zero it, fill in what the op names, submit.
+ * Ownership: the caller's until submit, then the client's until `done`. */
+struct fs_io {
+    enum fs_io_op op;
+    struct fs_file *file;
+    uint64_t off_bytes, len_bytes;
+    const struct iovec *iov; /* READ, WRITE: holds len_bytes in all */
+    uint32_t iov_count;
+    uint32_t mode;    /* ALLOCATE */
+    bool write;       /* OPEN, CLOSE: E_HANDLE_HELD while one is held */
+    bool data_only;   /* SYNC */
+    bool hole;        /* SEEK */
+    bool from_kernel; /* the kernel's page cache knows of it (FUSE) */
+    fs_ino ino;       /* OPEN, ADOPT */
+    fs_setattr_args setattr;
+    fs_attr attr;
+    uint64_t count_bytes;
+    void (*done)(struct fs_io *io, enum err e);
+    /* private to the client */
+    struct fs_client *client;
+    struct loop *loop;
+    struct task task;
+    struct list link;
+    void (*next)(struct fs_io *io);
+    enum err error;
+    struct fs_range {
+        struct list link;
+        uint64_t first, end; /* bytes */
+        uint8_t mode;
+        bool held;
+    } range;
+    uint64_t pos, end, fresh_end, cursor;
+    uint64_t edge[2][2]; /* ALLOCATE, SETATTR: ragged edges to be zeroed */
+    unsigned inflight;   /* own loop only */
+    bool planning, turn, ragged;
+    struct store_io direct; /* the one LUN request of most */
+};
+void fs_io_submit(struct fs_client *client, struct fs_io *io);
+
+/* -- a file as a store, for VHD and raw disks ------------------------------
+ * Blocks of 512 bytes; RESIZE is truncation, DISCARD punches, FLUSH is I6.
+ * Closing it leaves the file open.  `ios` bounds what is in flight; more
+ * waits in line; 0: 256.
+ * Errors: E_NOMEM.  Context: any thread. */
+MUST_CHECK enum err fs_file_store(struct fs_file *file, unsigned ios,
+                                  struct store **ret_store);
+fs_ino fs_file_ino(const struct fs_file *file);
+
+/* -- by path, for cold threads ---------------------------------------------
+ * Paths start at the root of the volume; symbolic links are not followed.
+ * Context: a thread with a loop that nothing depends on; these block. */
+struct fs_open_how {
+    bool write;    /* refused while a handle is held; not for its holder */
+    bool create;   /* E_EXIST if it is there */
+    uint32_t mode; /* of a created file */
+};
+MUST_CHECK enum err fs_path_open(struct fs_client *client, const char *path,
+                                 const struct fs_open_how *how,
+                                 struct fs_file **ret_file, fs_attr *ret_attr);
+MUST_CHECK enum err fs_path_stat(struct fs_client *client, const char *path,
+                                 fs_attr *ret_attr);
+MUST_CHECK enum err fs_path_unlink(struct fs_client *client, const char *path);
+/* `how` as it was opened.  Errors: of the last commit; it is closed anyway. */
+MUST_CHECK enum err fs_file_close(struct fs_file *file,
+                                  const struct fs_open_how *how);
+
+/* == the one mount ======================================================== */
+
+struct fs_fuse;
+
+struct fs_fuse_args {
+    struct loop *loop;      /* serves the requests; is running */
+    const char *mountpoint; /* must exist */
+    /* Hand-over from an earlier process: its /dev/fuse, still mounted, and
+     * the first request the kernel sent it.  fd -1: mount. */
+    int fd;
+    const void *init;
+    size_t init_bytes;
+    /* The kernel may cache names and attributes for so long.  Right while
+     * this host is the only one: each change passes the kernel, or is told
+     * to it (docs/posix.md).  0: it asks each time. */
+    unsigned cache_s;
+};
+
+/* Mount, or take over, and serve.  A dead mount of an earlier run is cleared.
+ * Errors: E_NOENT, E_NOTDIR (mount point), E_BUSY (something else is mounted
+ * there), E_PERM, E_IO.  Context: blocks; not args.loop's thread. */
+MUST_CHECK enum err fs_fuse_start(const struct fs_fuse_args *args,
+                                  struct diag *why, struct fs_fuse **ret_fuse);
+/* Unmount (lazily if it is busy: users get ENOTCONN), close what is open.
+ * Context: blocks; not args.loop's thread. */
+void fs_fuse_stop(struct fs_fuse *fuse);
+
+/* A volume appears as, or disappears from, MOUNTPOINT/name.  `number` is its
+ * 16 bits of st_ino, not 0.
+ * Errors: E_EXIST, E_INVAL; remove: E_NOENT, E_BUSY (files are open).
+ * Context: block; not the mount's own loop's thread. */
+MUST_CHECK enum err fs_fuse_add_volume(struct fs_fuse *fuse, const char *name,
+                                       uint16_t number,
+                                       struct fs_client *client);
+MUST_CHECK enum err fs_fuse_remove_volume(struct fs_fuse *fuse,
+                                          uint16_t number);
+
+/* What a successor needs.  Valid until fs_fuse_stop(). */
+int fs_fuse_fd(const struct fs_fuse *fuse);
+const void *fs_fuse_init(const struct fs_fuse *fuse, size_t *ret_bytes);
 
 #endif
