@@ -1,5 +1,6 @@
 # Lunar.  `make help` lists the targets; docs/building.md explains them.
 # Variants never mix: everything that is made lands in build/<variant>/.
+# SPDX-License-Identifier: LGPL-2.1-or-later
 
 VARIANT ?= release
 B       := build/$(VARIANT)

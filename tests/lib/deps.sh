@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/lib/deps.sh - installs the Debian packages that a target needs.
 # Prints nothing when all is there.  Leaves no service enabled or running that
-# it did not find so, and installs no kernel: the guest's one is unpacked.
+# it did not find so, and installs no kernel.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Usage: deps.sh GROUP...     groups: build check demo bench full
@@ -115,49 +115,24 @@ install_packages() {
     disable_new_services
 }
 
-# build/kernel: vmlinuz and lib/modules/VERSION of Debian's cloud kernel, for
-# guests.  The machine's own copy is used if that is what it has.
-kernel_here() {
-    for image in /boot/vmlinuz-*-cloud-amd64; do
-        version=${image#/boot/vmlinuz-}
-        [ -r "$image" ] || continue
-        [ -e "/lib/modules/$version/modules.dep" ] || continue
-        mkdir -p build/kernel/lib/modules
-        ln -sfn "/lib/modules/$version" "build/kernel/lib/modules/$version"
-        ln -sfn "$image" build/kernel/vmlinuz
-        return 0
-    done
-    return 1
-}
-
-fetch_kernel() {
-    package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
-        awk '$1 == "Depends:" && /linux-image-/ { print $2; exit }')
-    if [ -z "$package" ]; then
-        need_root linux-image-cloud-amd64
-        apt update
-        package=$(apt-cache depends linux-image-cloud-amd64 |
-            awk '$1 == "Depends:" && /linux-image-/ { print $2; exit }')
-    fi
-    echo "unpacking $package into build/kernel"
-    (cd "$work" && apt -o APT::Sandbox::User=root download "$package")
-    dpkg -x "$work"/linux-image-*.deb "$work/kernel"
-    mkdir -p build/kernel/lib/modules
-    cp -a "$work"/kernel/lib/modules/* build/kernel/lib/modules/
-    depmod -b build/kernel "${package#linux-image-}"
-    cp "$work"/kernel/boot/vmlinuz-* build/kernel/vmlinuz.new
-    mv build/kernel/vmlinuz.new build/kernel/vmlinuz
+# tests/guest/build.sh unpacks Debian's cloud kernel when the machine has none
+# in /boot, and needs to find it in the package lists.
+kernel_known() {
+    compgen -G '/boot/vmlinuz-*-cloud-amd64' >/dev/null ||
+        apt-cache depends linux-image-cloud-amd64 2>/dev/null | grep -q Depends
 }
 
 absent=$(missing)
-if [ -n "$kernel" ] && { [ -r build/kernel/vmlinuz ] || kernel_here; }; then
-    kernel=
-fi
+[ -z "$kernel" ] || ! kernel_known || kernel=
 [ -n "$absent$kernel" ] || exit 0
 
 exec 9>/run/lunar-deps.lock 2>/dev/null || exec 9>/dev/null
 flock 9 2>/dev/null || :
 work=$(mktemp -d)
 absent=$(missing) # another one may have been faster
-[ -z "$absent" ] || install_packages "$absent"
-[ -z "$kernel" ] || fetch_kernel
+if [ -n "$absent" ]; then
+    install_packages "$absent"
+elif ! kernel_known; then
+    need_root linux-image-cloud-amd64
+    apt update
+fi

@@ -1,0 +1,60 @@
+#!/bin/sh
+# tests/lint/pages.sh - what the pages say is there, is there.
+# Checks names, not prose: files and pages that are cited, targets of make.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Usage: pages.sh [ROOT]
+set -u
+export LC_ALL=C
+cd "${1:-$(dirname "$0")/../..}" || exit 2
+pages=$(ls README.md docs/*.md 2>/dev/null)
+layers=$(sed -n 's/^\([a-z]*\) *:.*/\1/p' docs/layers.txt | tr '\n' ' ')
+
+# "where path" for each link [text](path) of a page, relative to the page
+links() {
+    for page in $pages; do
+        grep -no '](\([^)#]*\)' "$page" | sed 's/:](/ /' |
+            while read -r line target; do
+                case $target in
+                *://* | '') ;;
+                *) echo "$page:$line $(dirname "$page")/$target" ;;
+                esac
+            done
+    done
+}
+
+# … for each `folder/file` in backquotes of a page, from the root
+quoted() {
+    folders=$(echo "$layers tests docs bench" | tr -s ' ' '|')
+    # shellcheck disable=SC2086 # a list of paths
+    grep -Hnoe "\`[a-z]*/[A-Za-z0-9_./-]*\`" $pages /dev/null |
+        tr -d '`' | awk -F: -v folders="^($folders)/" '
+            $3 ~ folders { print $1 ":" $2, $3 }'
+}
+
+# … and for each docs/page that a source file cites
+from_sources() {
+    # shellcheck disable=SC2086 # a list of folders
+    find $layers tests bench -name '*.[chx]' -o -name '*.sh' 2>/dev/null |
+        grep -v '^tests/lint/' |
+        xargs grep -Hnoe 'docs/[a-z_-]*\.[a-z]*' /dev/null |
+        awk -F: '{ print $1 ":" $2, $3 }'
+}
+
+# … and for each `make target`
+targets() {
+    # shellcheck disable=SC2086 # a list of paths
+    grep -Hnoe "\`make [a-z-]*\`" $pages /dev/null | tr -d '`' |
+        awk -F: '{ print $1 ":" $2, $3 }'
+}
+
+said=$(
+    { links && quoted && from_sources; } | while read -r where path; do
+        [ -e "$path" ] || echo "$where: there is no $path"
+    done
+    targets | while read -r where make target; do
+        grep -q "^$target:" Makefile || echo "$where: no $make $target"
+    done
+)
+[ -z "$said" ] || echo "$said" | sort -u
+[ -z "$said" ]
