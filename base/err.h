@@ -64,7 +64,7 @@
     X(E_VHD_FOOTER,     EINVAL,       "no valid VHD footer")                   \
     X(E_VHD_HEADER,     EINVAL,       "no valid VHD dynamic header")           \
     X(E_VHD_BAT,        EIO,          "VHD block table is damaged")            \
-    X(E_VHD_PARENT,     ENOENT,       "VHD parent missing or not the right one")\
+    X(E_VHD_PARENT,     ENOENT,       "VHD parent missing or another one")     \
     X(E_VHD_TYPE,       EOPNOTSUPP,   "not a VHD type that is handled here")   \
     /* the far side */                                                         \
     X(E_PROTOCOL,       EPROTO,       "the peer broke the protocol")           \
