@@ -59,7 +59,8 @@ void loop_adopt(struct loop *loop);
 struct clock *loop_clock(struct loop *loop);
 const char *loop_name(const struct loop *loop);
 
-/* Run task->run later on `loop`, in order of posting.  Any thread. */
+/* Run task->run later on `loop`, in order of posting.  Any thread; the loop
+ * outlives the call, even if the task has run before it returns. */
 void loop_post(struct loop *loop, struct task *task);
 
 /* -- timers: owner's memory, one shot, loop's thread only ------------------ */
@@ -87,7 +88,8 @@ void loop_fd_remove(struct loop *loop, struct loop_fd *f);
  * `poll` does what there is to do without blocking and returns whether there
  * was anything.  Before the loop sleeps it calls `arm` (may be NULL), which
  * makes an fd of the owner wake the loop (ring notifications on …) and
- * returns true if work came in meanwhile; `disarm` (may be NULL) undoes it. */
+ * returns true if work came in meanwhile; `disarm` (may be NULL) undoes it,
+ * once after each `arm`, whatever that returned. */
 struct poller {
     struct list link;
     bool (*poll)(struct poller *);

@@ -435,11 +435,7 @@ static bool ring_arm(struct poller *p)
 
     r->arms++;
     atomic_store(&r->armed, true);
-    if (atomic_load(&r->filled) == r->taken)
-        return false;
-    atomic_store(&r->armed, false);
-    r->disarms++;
-    return true;
+    return atomic_load(&r->filled) != r->taken;
 }
 
 static void ring_disarm(struct poller *p)
