@@ -35,7 +35,7 @@ static enum err io_check(const struct store *s, const struct store_io *io)
     if ((s->caps & row->caps) != row->caps)
         return E_UNSUPPORTED;
     if (row->has_range) {
-        if (!range_ok(io->off_bytes, io->len_bytes, s->size_bytes))
+        if (!range_ok(io->off_bytes, io->len_bytes, store_size(s)))
             return E_RANGE;
         if (!is_aligned(io->off_bytes | io->len_bytes, s->block_bytes))
             return E_ALIGN;

@@ -72,11 +72,23 @@ enum store_caps {
 
 struct store {
     const struct store_ops *ops;
-    uint64_t size_bytes;     /* changes only by RESIZE or a grown LUN */
+    uint64_t size_bytes;     /* by RESIZE or a grown LUN: store_size_set() */
     uint32_t block_bytes;    /* offsets and lengths are multiples of this */
     uint32_t physical_bytes; /* writes below this are read-modify-write */
     uint32_t caps;           /* enum store_caps */
 };
+
+/* Any thread may read the size while it changes. */
+static inline uint64_t store_size(const struct store *s)
+{
+    return __atomic_load_n(&s->size_bytes, __ATOMIC_ACQUIRE);
+}
+
+/* For stores. */
+static inline void store_size_set(struct store *s, uint64_t size_bytes)
+{
+    __atomic_store_n(&s->size_bytes, size_bytes, __ATOMIC_RELEASE);
+}
 
 /* Check the io against size, block size and caps, then hand it down.
  * Memory may have any alignment: a leaf that needs more bounces.

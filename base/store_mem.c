@@ -62,7 +62,7 @@ static enum err resize(struct store_mem *m, uint64_t size_bytes)
         return E_NOMEM;
     m->bytes = at;
     m->mapped_bytes = want;
-    m->base.size_bytes = size_bytes;
+    store_size_set(&m->base, size_bytes);
     return E_OK;
 }
 

@@ -41,23 +41,24 @@ MUST_CHECK enum err store_delay_new(struct store *below, uint64_t delay_ms,
 void store_delay_set(struct store *s, uint64_t delay_ms);
 
 /* -- write recorder: keeps every WRITE, WRITE_ZEROES, DISCARD, RESIZE with its
- * data, and where the FLUSHes were, in order of completion; a crash test
- * replays any legal subset onto a copy of the image as it was at the start. */
+ * data, and every FLUSH, in order of completion; a crash test replays any
+ * legal subset onto a copy of the image as it was at the start.  Claims to be
+ * STORE_VOLATILE, so that its users flush. */
 struct store_record_entry {
     enum store_op op;
     uint32_t flags;
     uint64_t off_bytes, len_bytes;
     const uint8_t *data; /* WRITE; owned by the recorder */
-    uint64_t submit_seq; /* positions in one common order of events: an */
-    uint64_t done_seq;   /* entry is durable if a FLUSH was submitted */
-                         /* after its done_seq and has completed */
+    /* Positions in one common order of events: an entry is durable if it has
+     * STORE_FUA, or a FLUSH with a later submit_seq than its done_seq. */
+    uint64_t submit_seq, done_seq;
 };
 MUST_CHECK enum err store_record_new(struct store *below,
                                      struct store **ret_store);
 size_t store_record_count(struct store *s);
 const struct store_record_entry *store_record_at(struct store *s, size_t i);
 /* Carry out entry i on another store (a torn write: only its first
- * `torn_bytes`, 0 = whole).  Blocking. */
+ * `torn_bytes`, 0 = whole).  Context: as the blocking forms of store.h. */
 MUST_CHECK enum err store_record_replay(struct store *s, size_t i,
                                         struct store *onto,
                                         uint64_t torn_bytes);
