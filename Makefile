@@ -56,6 +56,7 @@ UNITS   := $(patsubst tests/unit/%/,$(B)/tests/unit_%,$(wildcard tests/unit/*/))
 TESTLIB := $(B)/tests/libtest.a
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 TOOLS   := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c)) \
+	$(patsubst tests/tools/%/,$(B)/tools/%,$(wildcard tests/tools/*/)) \
 	$(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 
 .PHONY: all tests tools fuzzers
@@ -98,7 +99,8 @@ $(FUZZERS): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
-$(B)/tools/%: $(B)/tests/tools/%.o $(LIB)
+# A tool is tests/tools/NAME.c, or all of tests/tools/NAME/.
+$(B)/tools/%: $$(or $$(call c_objects,tests/tools/$$*),$(B)/tests/tools/$$*.o) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
