@@ -55,7 +55,7 @@ enum err err_from_errno(int posix)
     return E_IO;
 }
 
-enum err diag_fail(struct diag *why, enum err e, const char *fmt, ...)
+enum err(diag_fail)(struct diag *why, enum err e, const char *fmt, ...)
 {
     va_list args;
 
@@ -67,7 +67,7 @@ enum err diag_fail(struct diag *why, enum err e, const char *fmt, ...)
     return e;
 }
 
-enum err diag_prefix(struct diag *why, enum err e, const char *fmt, ...)
+enum err(diag_prefix)(struct diag *why, enum err e, const char *fmt, ...)
 {
     struct diag inner;
     va_list args;

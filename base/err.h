@@ -107,6 +107,20 @@ enum err diag_fail(struct diag *why, enum err e, const char *fmt, ...)
 /* Put "fmt…: " before the recorded text; returns e. */
 enum err diag_prefix(struct diag *why, enum err e, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+/* The same, so that the compiler sees that what comes back is `e`: it else
+ * takes "return diag_fail(why, E_NOENT, …)" for a possible success. */
+#define diag_fail(why, e, ...)                                                 \
+    ({                                                                         \
+        enum err diag_e_ = (e);                                                \
+        (void)diag_fail((why), diag_e_, __VA_ARGS__);                          \
+        diag_e_;                                                               \
+    })
+#define diag_prefix(why, e, ...)                                               \
+    ({                                                                         \
+        enum err diag_e_ = (e);                                                \
+        (void)diag_prefix((why), diag_e_, __VA_ARGS__);                        \
+        diag_e_;                                                               \
+    })
 /* The recorded reason, or err_text(e) if nothing was recorded. */
 const char *diag_text(const struct diag *why, enum err e);
 
