@@ -1,0 +1,254 @@
+/* lunard/config.c - lunar.conf: every key is a row of one table.
+ * Refuses what it does not know: a typing error must not become a default.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lunard/config.h"
+
+#include <ini.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SPIN_AUTO_US = 50 }; /* longer than a wake-up costs: docs/performance.md */
+
+struct parse {
+    const char *path;
+    struct config *config;
+    struct diag *why;
+    bool failed; /* the first error stands */
+    char reason[DIAG_TEXT_BYTES / 2];
+};
+
+struct key {
+    const char *section, *name;
+    size_t at, room; /* of the field in struct config */
+    bool (*set)(const struct key *key, struct parse *p, const char *value);
+};
+
+static void *field(const struct key *key, struct parse *p)
+{
+    return (char *)p->config + key->at;
+}
+
+static bool refuse(struct parse *p, const char *text)
+{
+    snprintf(p->reason, sizeof p->reason, "%s", text);
+    return false;
+}
+
+static bool set_text(const struct key *key, struct parse *p, const char *value)
+{
+    if (!*value)
+        return refuse(p, "must not be empty");
+    if (strlen(value) >= key->room)
+        return refuse(p, "is too long");
+    memcpy(field(key, p), value, strlen(value) + 1);
+    return true;
+}
+
+/* A name appears in file names and on the LUN: letters, digits, . _ - */
+static bool set_name(const struct key *key, struct parse *p, const char *value)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+    if (value[strspn(value, allowed)] || *value == '.' || *value == '-')
+        return refuse(p, "may have letters, digits and . _ - only");
+    return set_text(key, p, value);
+}
+
+static bool set_path(const struct key *key, struct parse *p, const char *value)
+{
+    size_t len = strlen(value);
+
+    if (*value != '/')
+        return refuse(p, "must be an absolute path");
+    if (len > 1 && value[len - 1] == '/')
+        return refuse(p, "must not end in a slash");
+    return set_text(key, p, value);
+}
+
+static bool set_reactors(const struct key *key, struct parse *p,
+                         const char *value)
+{
+    unsigned *reactors = field(key, p);
+    char *end;
+    unsigned long n;
+
+    if (!strcmp(value, "auto")) {
+        *reactors = 0;
+        return true;
+    }
+    n = strtoul(value, &end, 10);
+    if (*end || *value < '0' || *value > '9' || n < 1 ||
+        n > CONFIG_REACTORS_MAX)
+        return refuse(p, "must be auto or a number from 1 to 64");
+    *reactors = (unsigned)n;
+    return true;
+}
+
+static bool set_poll(const struct key *key, struct parse *p, const char *value)
+{
+    unsigned *spin_us = field(key, p);
+
+    if (!strcmp(value, "auto"))
+        *spin_us = SPIN_AUTO_US;
+    else if (!strcmp(value, "off"))
+        *spin_us = 0;
+    else
+        return refuse(p, "must be auto or off");
+    return true;
+}
+
+static bool set_yes_no(const struct key *key, struct parse *p,
+                       const char *value)
+{
+    bool *flag = field(key, p);
+
+    if (strcmp(value, "yes") && strcmp(value, "no"))
+        return refuse(p, "must be yes or no");
+    *flag = !strcmp(value, "yes");
+    return true;
+}
+
+static bool set_membership(const struct key *key, struct parse *p,
+                           const char *value)
+{
+    (void)key;
+    return !strcmp(value, "solo") ||
+           refuse(p, "must be solo: this version serves one host");
+}
+
+/* Where the hosts of a cluster meet: checked, and of no effect when solo. */
+static bool set_unused(const struct key *key, struct parse *p,
+                       const char *value)
+{
+    (void)key;
+    return *value || refuse(p, "must not be empty");
+}
+
+#define FIELD(name)                                                            \
+    offsetof(struct config, name), sizeof(((struct config *)NULL)->name)
+
+static const struct key keys[] = {
+    {"host",    "name",         FIELD(host_name),    set_name      },
+    {"host",    "root",         FIELD(root),         set_path      },
+    {"host",    "control",      FIELD(control),      set_path      },
+    {"host",    "state",        FIELD(state),        set_path      },
+    {"host",    "run",          FIELD(run),          set_path      },
+    {"host",    "socket_group", FIELD(socket_group), set_name      },
+    {"host",    "reactors",     FIELD(reactors),     set_reactors  },
+    {"host",    "poll",         FIELD(spin_us),      set_poll      },
+    {"host",    "lock_memory",  FIELD(lock_memory),  set_yes_no    },
+    {"cluster", "name",         FIELD(cluster_name), set_name      },
+    {"cluster", "membership",   0, 0,                set_membership},
+    {"cluster", "listen",       0, 0,                set_unused    },
+    {"cluster", "key",          0, 0,                set_unused    },
+};
+
+static const struct key *find_key(const char *section, const char *name,
+                                  bool *ret_section_known)
+{
+    *ret_section_known = false;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (strcmp(keys[i].section, section))
+            continue;
+        *ret_section_known = true;
+        if (!strcmp(keys[i].name, name))
+            return &keys[i];
+    }
+    return NULL;
+}
+
+/* inih's callback: 0 makes ini_parse_string() return this line's number. */
+static int parse_key(void *arg, const char *section, const char *name,
+                     const char *value)
+{
+    struct parse *p = arg;
+    bool section_known;
+    const struct key *key = find_key(section, name, &section_known);
+    char reason[sizeof p->reason];
+
+    if (p->failed)
+        return 0;
+    p->failed = true;
+    if (!section_known)
+        snprintf(p->reason, sizeof p->reason,
+                 "no section [%.40s] is known: use [host] or [cluster]",
+                 section);
+    else if (!key)
+        snprintf(p->reason, sizeof p->reason,
+                 "no key \"%.40s\" is known in [%s]: see lunar.conf(5)", name,
+                 section);
+    else if (key->set(key, p, value))
+        p->failed = false;
+    else {
+        snprintf(reason, sizeof reason, "%s = %.60s: %s", name, value,
+                 p->reason);
+        memcpy(p->reason, reason, sizeof reason);
+    }
+    return !p->failed;
+}
+
+void config_default(struct config *ret_config)
+{
+    *ret_config = (struct config){
+        .root = "/ClusterStorage",
+        .control = CONTROL_SOCKET,
+        .state = "/var/lib/lunar",
+        .run = "/run/lunar",
+        .spin_us = SPIN_AUTO_US,
+        .lock_memory = true,
+        .cluster_name = "lunar",
+    };
+    if (gethostname(ret_config->host_name, CONFIG_NAME_BYTES - 1))
+        memcpy(ret_config->host_name, "localhost", sizeof "localhost");
+}
+
+enum err config_parse(const char *path, const char *text,
+                      struct config *ret_config, struct diag *why)
+{
+    struct config config;
+    struct parse p = {.path = path, .config = &config, .why = why};
+    int line;
+
+    config_default(&config);
+    line = ini_parse_string(text, parse_key, &p);
+    if (line < 0)
+        return diag_fail(why, E_NOMEM, "%s: out of memory", path);
+    if (line > 0)
+        return diag_fail(why, E_CONFIG, "%s:%d: %s", path, line,
+                         p.failed ? p.reason
+                                  : "not a [section], a key = value or a "
+                                    "; comment");
+    *ret_config = config;
+    return E_OK;
+}
+
+static void fclosep(FILE **file)
+{
+    if (*file)
+        fclose(*file);
+}
+
+enum err config_load(const char *path, struct config *ret_config,
+                     struct diag *why)
+{
+    enum { FILE_MAX = 65536 }; /* beyond it, it is not our file */
+    AUTO(fclosep) FILE *file = fopen(path, "re");
+    AUTO(freep) char *text = NULL;
+    size_t len;
+
+    if (!file)
+        return diag_fail(why, err_from_errno(errno), "%s: %s", path,
+                         strerror(errno));
+    text = calloc(1, FILE_MAX + 1);
+    if (!text)
+        return diag_fail(why, E_NOMEM, "%s: out of memory", path);
+    len = fread(text, 1, FILE_MAX + 1, file);
+    if (ferror(file))
+        return diag_fail(why, E_IO, "%s: %s", path, strerror(errno));
+    if (len > FILE_MAX || memchr(text, 0, len))
+        return diag_fail(why, E_CONFIG, "%s:1: not a text file of lunard",
+                         path);
+    return config_parse(path, text, ret_config, why);
+}
