@@ -108,10 +108,12 @@ $(B)/bench/%: $(B)/bench/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/%.o: %.c | $(GEN_H)
+# Flags are part of what is made: a changed Makefile makes all anew.
+$(B)/%.o: %.c Makefile | $(GEN_H)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+.SECONDARY: $(GEN_H) $(GEN_C)
 $(B)/gen/%.h: %.x
 	$(Q)mkdir -p $(@D) && rm -f $@ && cd $(*D) && rpcgen -h -o $(CURDIR)/$@ $(*F).x
 $(B)/gen/%_xdr.c: %.x $(B)/gen/%.h
@@ -140,7 +142,8 @@ check:      ## what must pass before anything lands (10 minutes)
 	$(RUN) build lint unit asan fuzz system
 check-full: ## check, and what takes longer: tsan, valgrind, fuzzing
 	$(DEPS) full
-	$(RUN) build lint unit asan tsan valgrind system fuzz:$(FUZZ_SECONDS)
+	$(RUN) build lint cppcheck unit asan tsan valgrind system \
+	    fuzz:$(FUZZ_SECONDS)
 unit:       ## unit tests
 	$(RUN) unit
 asan:       ## unit tests under address and undefined behaviour sanitizers

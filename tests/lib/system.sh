@@ -32,7 +32,7 @@ at_exit() {
 # Everything that was begun ends, in reverse, even if a part of it fails.
 finish() {
     local status=$? i
-    trap - EXIT
+    trap - EXIT ERR
     set +e
     [ $status = 0 ] || [ $status = 77 ] || show_logs
     for ((i = ${#undo[@]} - 1; i >= 0; i--)); do

@@ -23,13 +23,14 @@ links() {
     done
 }
 
-# … for each `folder/file` in backquotes of a page, from the root
+# … for each `folder/file` in backquotes of a page, from the root; words in
+# capitals are placeholders
 quoted() {
     folders=$(echo "$layers tests docs bench" | tr -s ' ' '|')
     # shellcheck disable=SC2086 # a list of paths
     grep -Hnoe "\`[a-z]*/[A-Za-z0-9_./-]*\`" $pages /dev/null |
         tr -d '`' | awk -F: -v folders="^($folders)/" '
-            $3 ~ folders { print $1 ":" $2, $3 }'
+            $3 ~ folders && $3 !~ /[A-Z][A-Z][A-Z]/ { print $1 ":" $2, $3 }'
 }
 
 # … and for each docs/page that a source file cites

@@ -41,10 +41,13 @@ function end_of_file() {
         complain(1, "no SPDX-License-Identifier in the first comment")
 }
 
-# fs/fs.h may start with "/* fs - ": it speaks for the folder.
-function opens_a_layer(   part) {
-    return split(file, part, "/") == 2 && part[2] == part[1] ".h" &&
-        index($0, "/* " part[1] " - ") == 1
+# fs/fs.h may start with "/* fs - " instead: it speaks for the folder.
+function speaks_for_folder(   part, n, folder) {
+    n = split(file, part, "/")
+    folder = file
+    sub(/\/[^\/]*$/, "", folder)
+    return n > 1 && part[n] == part[n - 1] ".h" &&
+        index($0, "/* " folder " - ") == 1
 }
 
 FNR == 1 {
@@ -74,7 +77,8 @@ FNR == 1 {
 }
 
 # -- the leading comment names the file, so that it cannot be a copy's
-FNR == 1 && is_c && index($0, "/* " file " - ") != 1 && !opens_a_layer() {
+FNR == 1 && is_c && index($0, "/* " file " - ") != 1 &&
+    !speaks_for_folder() {
     complain(1, "does not start with \"/* " file " - why it exists\"")
 }
 FNR == 2 && is_sh && index($0, "# " file " - ") != 1 && first !~ "^# " file {
