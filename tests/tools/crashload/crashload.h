@@ -1,4 +1,4 @@
-/* tests/tools/crashload - a load that knows what must survive a crash.
+/* tests/tools/crashload/crashload.h - a load that knows what a crash may leave.
  * crash.
  *
  * Several threads work in directories of their own below one mount.  For every
