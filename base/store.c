@@ -8,18 +8,22 @@
 #include <string.h>
 
 /* What an op needs from the io and from the store. */
+/* clang-format off */
 static const struct store_op_row {
     const char *name;
     bool has_range, has_memory, writes;
     uint32_t caps; /* all of these, or E_UNSUPPORTED */
 } store_op_rows[STORE_OP_COUNT] = {
-    [STORE_READ] = {"read",         true,  true,  false, 0                },
-    [STORE_WRITE] = {"write",        true,  true,  true,  0                },
-    [STORE_FLUSH] = {"flush",        false, false, false, 0                },
-    [STORE_DISCARD] = {"discard",      true,  false, true,  STORE_CAN_DISCARD},
-    [STORE_WRITE_ZEROES] = {"write zeroes", true,  false, true,  0                },
-    [STORE_RESIZE] = {"resize",       false, false, true,  STORE_CAN_RESIZE },
+    [STORE_READ]         = {"read",         true,  true,  false, 0},
+    [STORE_WRITE]        = {"write",        true,  true,  true,  0},
+    [STORE_FLUSH]        = {"flush",        false, false, false, 0},
+    [STORE_DISCARD]      = {"discard",      true,  false, true,
+                            STORE_CAN_DISCARD},
+    [STORE_WRITE_ZEROES] = {"write zeroes", true,  false, true,  0},
+    [STORE_RESIZE]       = {"resize",       false, false, true,
+                            STORE_CAN_RESIZE},
 };
+/* clang-format on */
 
 const char *store_op_name(enum store_op op)
 {

@@ -1,4 +1,4 @@
-/* base/worker.h - a few threads for what blocks: fallocate, open, format, check.
+/* base/worker.h - a few threads for what blocks: open, format, fallocate.
  * Not for the I/O path, and no work waits for work submitted after it.
  *
  *   reactor          worker

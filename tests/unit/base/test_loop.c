@@ -476,11 +476,11 @@ static void armed_poller_wakes_a_sleeping_loop(void)
     struct world w;
     struct ring r = {
         .poller = {.poll = ring_poll, .arm = ring_arm, .disarm = ring_disarm},
-        .bell = {.events = EPOLLIN,                 .ready = ring_bell               }
     };
     pthread_t producer;
 
     world_init(&w);
+    r.bell = (struct loop_fd){.events = EPOLLIN, .ready = ring_bell};
     r.bell.fd = eventfd(0, EFD_NONBLOCK);
     CHECK_OK_FATAL(loop_fd_add(w.loop, &r.bell));
     loop_poller_add(w.loop, &r.poller);

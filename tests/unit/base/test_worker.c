@@ -89,10 +89,8 @@ struct named {
 
 static void named_run(struct work *work)
 {
-    char name[2] = {container_of(work, struct named, work)->name, '\0'};
-
     usleep(1000);
-    strcat(order, name);
+    order[strlen(order)] = container_of(work, struct named, work)->name;
 }
 
 static void named_done(struct work *work)
@@ -107,7 +105,7 @@ static void stop_finishes_what_was_submitted_in_order(void)
     struct named n[4];
 
     world_init(&w);
-    order[0] = '\0';
+    memset(order, 0, sizeof order);
     CHECK_OK_FATAL(
         workers_start(&(struct workers_args){.threads = 1}, &workers));
     for (int i = 0; i < 4; i++) {

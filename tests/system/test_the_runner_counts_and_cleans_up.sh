@@ -1,6 +1,6 @@
 #!/bin/bash
-# tests/system/test_the_runner_reports_failures_and_leaves_nothing_behind.sh -
-# tests/run on a small tree: counts, statuses, and what bad tests leave.
+# tests/system/test_the_runner_counts_and_cleans_up.sh - tests/run on a small
+# tree: counts, statuses, and what bad tests leave behind.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 . "$(dirname "$0")/../lib/system.sh"
 
