@@ -37,7 +37,8 @@ struct scsi_lu_args {
 
 /* Make a logical unit of a store.
  * Ownership: the strings are copied.  Context: any thread, does not block.
- * Errors: E_NOMEM, E_UNSUPPORTED (block size not 512 … 64 KiB). */
+ * Errors: E_NOMEM, E_UNSUPPORTED (block size not 512 … 64 KiB, or
+ * not one block there). */
 MUST_CHECK enum err scsi_lu_new(const struct scsi_lu_args *args,
                                 struct scsi_lu **ret_lu);
 /* Context: not attached to any bus.  NULL is fine. */
@@ -100,11 +101,11 @@ struct scsi_detach {
 };
 enum { SCSI_DETACH_TIMEOUT_MS = 10000, SCSI_DETACH_QUIET_MS = 1000 };
 /* Ownership: `d` is the bus's until done ran, which is never inside the call.
- * Errors: E_RANGE, E_NOENT (nothing there), E_BUSY (a detach is running and
- * this one does not force; a forced one turns the running one into force and
- * both end). */
+ * Errors: E_RANGE, E_NOENT (nothing there), E_BUSY (a detach is running). */
 MUST_CHECK enum err scsi_bus_detach(struct scsi_bus *bus, unsigned lun,
                                     struct scsi_detach *d);
+/* Turn a detach that runs into a forced one. */
+void scsi_bus_detach_force(struct scsi_bus *bus, unsigned lun);
 void scsi_bus_detach_cancel(struct scsi_detach *d);
 
 /* The store of this LUN changed its size: tell the guests. */
@@ -119,10 +120,12 @@ enum scsi_heard {
     SCSI_WILL_HEAR, /* queued; for REMOVED scsi_nexus_let_go() follows */
 };
 
+enum { SCSI_NEXUS_NAME_MAX = 223 }; /* bytes, as of an iSCSI name */
+
 struct scsi_nexus;
 struct scsi_nexus_args {
     /* Names the initiator for persistent reservations, so it must be the same
-     * wherever the VM runs: "vm-uuid,controller".  At most 223 bytes. */
+     * wherever the VM runs: "vm-uuid,controller"; ≤ SCSI_NEXUS_NAME_MAX. */
     const char *name;
     /* A LUN came, should go, or changed.  NULL: SCSI_NOT_HEARD. */
     enum scsi_heard (*event)(void *arg, enum scsi_event ev, unsigned lun);
@@ -188,14 +191,17 @@ struct scsi_cmd {
 
     /* private to the engine */
     const struct scsi_op *op;
-    struct scsi_lu *lu;
-    struct list link;     /* active or waiting on its unit */
-    uint64_t seq;         /* order of arrival on the bus */
-    uint64_t lba, blocks; /* what it touches; blocks 0: nothing */
-    bool exclusive, waiting, finished;
-    bool dry;          /* refused, yet the data must be taken */
-    uint64_t at, step; /* progress of a command of many steps */
-    uint8_t *scratch;  /* its buffer, while it has one */
+    struct scsi_bus *bus;
+    struct scsi_lu *lu;           /* NULL: nothing attached there */
+    struct list link;             /* on its unit, or among the finished */
+    struct list scratch_link;     /* in line for a buffer */
+    uint64_t seq;                 /* order of arrival on the bus */
+    uint64_t lba, blocks;         /* what it touches; 0 blocks: nothing */
+    bool exclusive;               /* nobody else touches that meanwhile */
+    bool waiting;                 /* … so it waits for its turn */
+    uint64_t at_bytes, end_bytes; /* progress of a command of many steps */
+    uint64_t detail;              /* its command's own number */
+    uint8_t *scratch;             /* its buffer, while it has one */
     void (*next)(struct scsi_cmd *cmd, enum err e);
     struct iovec one;
     struct store_io io;
