@@ -15,6 +15,11 @@ enum {
 };
 
 /* Record a failure with these words as its condition. */
+static void record(const char *file, int line, CU_BOOL fatal, const char *text)
+{
+    CU_assertImplementation(CU_FALSE, (unsigned)line, text, file, "", fatal);
+}
+
 PRINTF_LIKE(3, 4)
 static bool fail(const char *file, int line, const char *format, ...)
 {
@@ -24,7 +29,7 @@ static bool fail(const char *file, int line, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    CU_assertImplementation(CU_FALSE, (unsigned)line, text, file, "", CU_FALSE);
+    record(file, line, CU_FALSE, text);
     return false;
 }
 
@@ -52,6 +57,13 @@ bool test_check_err(enum err actual, enum err expected, const char *what,
         return pass(what, file, line);
     return fail(file, line, "%s\n      is       %s\n      expected %s", what,
                 err_name(actual), err_name(expected));
+}
+
+void test_check_ok_fatal(enum err actual, const char *what, const char *file,
+                         int line)
+{
+    if (!test_check_err(actual, E_OK, what, file, line))
+        record(file, line, CU_TRUE, "the test cannot go on");
 }
 
 bool test_check_str(const char *actual, const char *expected, const char *what,
