@@ -35,7 +35,7 @@ static bool lets_readers(enum pr_type type)
            type == PR_WRITE_EXCLUSIVE_ALL;
 }
 
-static bool type_valid(uint8_t type)
+static bool type_valid(unsigned type)
 {
     switch (type) {
     case PR_WRITE_EXCLUSIVE:
