@@ -35,7 +35,7 @@ FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
 FLAGS_fuzz    := -O1 -DLUNAR_DEBUG -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-omit-frame-pointer
 
-CPPFLAGS := -I. -I$(B)/gen -isystem /usr/include/tirpc \
+CPPFLAGS := -iquote . -I$(B)/gen -isystem /usr/include/tirpc \
 	-isystem /usr/include/fuse3 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 CFLAGS   := -std=gnu17 -g -pthread -fno-common -fno-strict-aliasing \
 	$(WARN) $(if $(filter gcc,$(CC)),$(WARN_gcc)) $(FLAGS_$(VARIANT))

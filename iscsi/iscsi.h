@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/store.h"
+#include "iscsi/lun.h"
 
 /* -- logical unit: one disk as a SCSI device ------------------------------ */
 struct scsi_lu;

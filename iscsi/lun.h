@@ -1,0 +1,123 @@
+/* iscsi/lun.h - the host's end of a LUN: a URL becomes a store.
+ *
+ *   lun_url.c    URL -> struct lun_url             (pure)
+ *   lun.c        lun_open(): which kind, and what all kinds share
+ *   lun_file.c   regular file, block device: libaio, workers
+ *   lun_iscsi.c  LUN of a target: libiscsi sessions, reconnect (I13)
+ *
+ * Does not know what is on the LUN and fences nobody by itself: persistent
+ * reservations are carried out as asked, reported as answered.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef LUNAR_ISCSI_LUN_H
+#define LUNAR_ISCSI_LUN_H
+
+#include "base/loop.h"
+#include "base/store.h"
+#include "base/worker.h"
+
+/* URL: file:PATH
+ *      /dev/NAME
+ *      iscsi://[user[%password]@]host[:port]/target-name/lun
+ *              [?target_user=NAME&target_password=SECRET]   mutual CHAP
+ * An IPv6 host is written in brackets. */
+struct lun_args {
+    bool read_only;
+    bool exclusive; /* a file or device: keep others out, or be kept out */
+    uint64_t create_bytes;   /* file: make it, all holes; 0: it is there */
+    struct workers *workers; /* for blocking calls; NULL: one of its own */
+
+    /* iSCSI only, from here on */
+    const char *initiator; /* this host's iSCSI name; NULL: from host name */
+    const char *password;  /* for a user without one in the URL */
+    /* Where the sessions live, one on each of the first
+     * LUN_SESSIONS_MAX.  None: one, on the opener's loop. */
+    struct loop *const *loops;
+    unsigned loop_count;
+    unsigned give_up_ms; /* no connection for so long: E_LUN_GONE, until it
+                            is back; 0: LUN_GIVE_UP_MS */
+};
+enum {
+    LUN_SESSIONS_MAX = 4,  /* each is a registration in the target's table */
+    LUN_GIVE_UP_MS = 30000 /* below a Linux guest's SCSI time-out, twice */
+};
+
+struct lun;
+
+/* Open a LUN.
+ * Ownership: args and what it names are used until the return only, workers
+ * and loops until lun_close().
+ * Errors: E_URL, E_NOENT, E_ACCESS, E_LUN_BUSY (and who has it, when known),
+ * E_EXIST, E_ALIGN (size is no multiple of the block), E_LUN_GONE, E_IO.
+ * Context: blocks; a thread with a loop that has libaio, not a reactor. */
+MUST_CHECK enum err lun_open(const char *url, const struct lun_args *args,
+                             struct diag *why, struct lun **ret_lun);
+/* Context: as lun_open(); no io in flight.  NULL is fine. */
+void lun_close(struct lun *lun);
+
+/* The bytes.  Owned by the lun, never store_close()d; usable from every loop
+ * that has libaio. */
+struct store *lun_store(struct lun *lun);
+/* The URL without secrets. */
+const char *lun_name(const struct lun *lun);
+/* The last failure in words; "" if there was none.  Any thread. */
+void lun_trouble(struct lun *lun, struct diag *ret_why);
+
+/* Look at the size again, after the LUN was grown elsewhere; the store then
+ * has it.  A LUN that shrank is E_LUN_SMALL and keeps its size here.
+ * Context: as lun_open(). */
+MUST_CHECK enum err lun_rescan(struct lun *lun, struct diag *why);
+
+/* Who the LUN says it is, for pass-through: the same on every host. */
+enum { LUN_WWID_BYTES = 260, LUN_SERIAL_BYTES = 256 };
+struct lun_identity {
+    char vendor[8 + 1], product[16 + 1], revision[4 + 1];
+    char serial[LUN_SERIAL_BYTES]; /* VPD 80 */
+    char wwid[LUN_WWID_BYTES];     /* VPD 83 as Linux writes it: naa.6… */
+    uint8_t uuid[16];              /* made of the wwid */
+};
+const struct lun_identity *lun_identity(const struct lun *lun);
+
+/* -- persistent reservations (SPC-4 5.13) ---------------------------------- */
+enum lun_pr_op {
+    LUN_PR_READ_KEYS,        /* -> keys, key_count, generation */
+    LUN_PR_READ_RESERVATION, /* -> key, type (0: none), generation */
+    LUN_PR_REGISTER,         /* key (0: none yet) -> new_key (0: leave) */
+    LUN_PR_REGISTER_IGNORE,  /* whatever was -> new_key */
+    LUN_PR_RESERVE,
+    LUN_PR_RELEASE,
+    LUN_PR_CLEAR,
+    LUN_PR_PREEMPT,       /* new_key: whose */
+    LUN_PR_PREEMPT_ABORT, /* new_key: whose */
+    LUN_PR_RESET,         /* LOGICAL UNIT RESET */
+    LUN_PR_OP_COUNT
+};
+
+struct lun_pr {
+    enum lun_pr_op op;
+    uint8_t type; /* 1, 3, 5 … 8: SPC-4 table 64 */
+    bool aptpl;   /* REGISTER: survive power loss */
+    uint64_t key; /* ours, as registered */
+    uint64_t new_key;
+    uint64_t *keys; /* READ_KEYS: room for keys_max */
+    unsigned keys_max;
+    void (*done)(struct lun_pr *pr, enum err e);
+    void *user; /* of done */
+    /* the answer */
+    unsigned key_count; /* may exceed keys_max: then ask again with room */
+    uint32_t generation;
+    /* private */
+    struct list link;
+    struct loop *from;
+    enum err result;
+    struct task task;
+};
+
+/* Carry out one operation, on every session for REGISTER, else on the first.
+ * E_OK: `done` runs exactly once, later, on this thread's loop.
+ * Errors: E_UNSUPPORTED (file, or the target cannot), E_RESERVED (conflict:
+ * proof of nothing, look at the keys), E_LUN_GONE. */
+MUST_CHECK enum err lun_pr_submit(struct lun *lun, struct lun_pr *pr);
+/* The same, blocking.  Context: as lun_open(). */
+MUST_CHECK enum err lun_pr_sync(struct lun *lun, struct lun_pr *pr);
+
+#endif
