@@ -61,6 +61,13 @@ said "      FAILED at test_bad.sh:3: false"
 said "1 passed, 1 failed, 1 skipped"
 ! grep -q after "$dir/said" || fail "a failed test went on"
 
+step "a status of 77 without a reason is a failure"
+test_file mute <<'E'
+exit 77
+E
+run_it
+said "1 passed, 2 failed, 1 skipped"
+
 step "where CI=true a missing tool is a failure"
 status=0
 CI=true "$tree/tests/run" system:skipped >"$dir/said" || status=$?
