@@ -117,6 +117,14 @@ vhd_file "int far = $(printf %069d 1);"
 passes tidy
 vhd_file "int far = $(printf %070d 1);"
 finds tidy "vhd/bad.c:3: longer than 80 columns"
+vhd_file "int table[] = {
+    {\"$(printf %0111d 1)\"},
+};"
+passes tidy
+vhd_file "int table[] = {
+    {\"$(printf %0112d 1)\"},
+};"
+finds tidy "vhd/bad.c:4: longer than 80 columns"
 vhd_file "/* $(yes ä | head -n 74 | tr -d '\n') */"
 passes tidy
 vhd_file "int a; "
@@ -133,6 +141,13 @@ vhd_file "/* TODO(#12): later */"
 passes tidy
 vhd_file "typedef struct bad bad_t;"
 finds tidy "vhd/bad.c:3: a typedef of a struct"
+vhd_file "extern int elsewhere;"
+finds tidy "vhd/bad.c:3: a declaration that belongs into a header"
+file vhd/vhd.h "/* vhd - $spdx */
+#ifndef VHD_H
+#define VHD_H
+#endif"
+finds tidy "vhd/vhd.h:2: the guard of this header is LUNAR_VHD_VHD_H"
 for call in strcpy strcat sprintf vsprintf strtok gets atoi sscanf rand \
     assert; do
     vhd_file "int x = $call(y);"
@@ -155,7 +170,7 @@ vhd_file "int f(void)
 $(yes '    work();' | head -n 69)
 }"
 finds tidy "vhd/bad.c:4: the function has 71 lines"
-vhd_file "$(yes 'extern int a;' | head -n 799)"
+vhd_file "$(yes 'int a;' | head -n 799)"
 finds tidy "vhd/bad.c:801: the file is longer than 800 lines"
 file vhd/bad.c "/* vhd/bad.c - no licence. */"
 finds tidy "vhd/bad.c:1: no SPDX-License-Identifier"
