@@ -1,6 +1,7 @@
 #!/bin/sh
 # tests/lint/pages.sh - what the pages say is there, is there.
-# Checks names, not prose: files and pages that are cited, targets of make.
+# Checks names, not prose: files, pages and invariants that are cited, targets
+# of make.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Usage: pages.sh [ROOT]
@@ -42,6 +43,14 @@ from_sources() {
         awk -F: '{ print $1 ":" $2, $3 }'
 }
 
+# "where I4" for each invariant that a comment cites
+invariants() {
+    # shellcheck disable=SC2086 # a list of folders
+    find $layers tests -name '*.[chx]' 2>/dev/null |
+        xargs grep -Hnow 'I[0-9][0-9]*' /dev/null |
+        awk -F: '{ print $1 ":" $2, $3 }'
+}
+
 # … and for each `make target`
 targets() {
     # shellcheck disable=SC2086 # a list of paths
@@ -52,6 +61,10 @@ targets() {
 said=$(
     { links && quoted && from_sources; } | while read -r where path; do
         [ -e "$path" ] || echo "$where: there is no $path"
+    done
+    invariants | while read -r where number; do
+        grep -qF "**$number**" docs/invariants.md ||
+            echo "$where: $number is not in docs/invariants.md"
     done
     targets | while read -r where make target; do
         grep -q "^$target:" Makefile || echo "$where: no $make $target"

@@ -18,6 +18,7 @@ good_tree() {
     printf 'demo: ## try\n# %s\n' "$spdx" >"$tree/Makefile"
     echo 'See `base/base.h`, [the rows](layers.txt), `make demo`.' \
         >"$tree/docs/page.md"
+    echo '**I1** All is well.' >"$tree/docs/invariants.md"
     file base/base.h "/* base/base.h - words.
  *
  *   base.h   all of it
@@ -201,6 +202,9 @@ file docs/page.md 'See `vhd/none.c`.'
 finds pages "docs/page.md:1: there is no vhd/none.c"
 vhd_file "/* see docs/none.md */"
 finds pages "vhd/bad.c:3: there is no docs/none.md"
+vhd_file "/* I1 holds */
+/* I99: this too */"
+finds pages "vhd/bad.c:4: I99 is not in docs/invariants.md"
 file docs/page.md 'Say `make haste`.'
 finds pages "docs/page.md:1: no make haste"
 
