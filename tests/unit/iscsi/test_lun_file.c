@@ -126,7 +126,7 @@ static void more_misaligned_ios_than_buffers_all_complete(void)
 
 static void more_pieces_than_the_kernel_takes_are_bounced(void)
 {
-    enum { PIECES = 1500 };
+    enum { PIECES = 1504 };
     struct iovec *iov = calloc(PIECES, sizeof *iov);
     uint8_t *memory = aligned_alloc(4096, PIECES * 512);
     struct test_io t = {.done = false};
