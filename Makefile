@@ -15,6 +15,7 @@ CC_release := gcc
 CC_debug   := gcc
 CC_asan    := gcc
 CC_tsan    := gcc
+CC_valgrind := gcc
 CC_clang   := clang
 CC_fuzz    := clang
 
@@ -31,6 +32,7 @@ FLAGS_clang   := -O2 $(HARDEN)
 FLAGS_debug   := -O0 -DLUNAR_DEBUG
 FLAGS_asan    := -O1 -DLUNAR_DEBUG -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FLAGS_valgrind := -O1 -DLUNAR_DEBUG -DLUNAR_VALGRIND
 FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
 FLAGS_fuzz    := -O1 -DLUNAR_DEBUG -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-omit-frame-pointer

@@ -131,6 +131,31 @@ bool loop_aio_starved(const struct loop *loop)
     return loop->aio_queue && !loop->aio_in_flight;
 }
 
+#ifdef LUNAR_VALGRIND
+#    include <sys/uio.h>
+#    include <valgrind/memcheck.h>
+
+/* No system call tells valgrind that a read has filled its memory. */
+static void filled(const struct iocb *cb, long bytes)
+{
+    if (bytes <= 0)
+        return;
+    if (cb->aio_lio_opcode == IO_CMD_PREAD)
+        VALGRIND_MAKE_MEM_DEFINED(cb->u.c.buf, bytes);
+    if (cb->aio_lio_opcode != IO_CMD_PREADV)
+        return;
+    for (unsigned long i = 0; i < cb->u.v.nr; i++)
+        VALGRIND_MAKE_MEM_DEFINED(cb->u.v.vec[i].iov_base,
+                                  cb->u.v.vec[i].iov_len);
+}
+#else
+static void filled(const struct iocb *cb, long bytes)
+{
+    (void)cb;
+    (void)bytes;
+}
+#endif
+
 static void finish_one(struct loop *loop)
 {
     struct aio_ring *ring = loop->aio_ring;
@@ -140,6 +165,7 @@ static void finish_one(struct loop *loop)
     __atomic_store_n(&ring->head, (ring->head + 1) % ring->nr,
                      __ATOMIC_RELEASE);
     loop->aio_in_flight--;
+    filled(&aio->cb, (long)ev.res);
     aio->done(aio, (long)ev.res);
 }
 
