@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SPIN_AUTO_US = 50 }; /* longer than a wake-up costs: docs/performance.md */
+enum { SPIN_AUTO_US = 50 }; /* longer than a wake-up costs */
 
 struct parse {
     const char *path;
@@ -129,6 +129,7 @@ static bool set_unused(const struct key *key, struct parse *p,
 #define FIELD(name)                                                            \
     offsetof(struct config, name), sizeof(((struct config *)NULL)->name)
 
+/* clang-format off */
 static const struct key keys[] = {
     {"host",    "name",         FIELD(host_name),    set_name      },
     {"host",    "root",         FIELD(root),         set_path      },
@@ -144,6 +145,7 @@ static const struct key keys[] = {
     {"cluster", "listen",       0, 0,                set_unused    },
     {"cluster", "key",          0, 0,                set_unused    },
 };
+/* clang-format on */
 
 static const struct key *find_key(const char *section, const char *name,
                                   bool *ret_section_known)

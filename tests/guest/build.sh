@@ -97,7 +97,8 @@ build() {
     ln -s mke2fs "$tree/usr/bin/mkfs.ext4"
     ln -s e2fsck "$tree/usr/bin/fsck.ext4"
     pack_modules "$root" "$version" "$tree"
-    (cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1) >"$dir/initrd.new"
+    (cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1) \
+        >"$dir/initrd.new"
     cp "$vmlinuz" "$dir/vmlinuz"
     mv "$dir/initrd.new" "$dir/initrd"
 }
