@@ -1,0 +1,224 @@
+/* lunard/commands.c - what the control socket can do: one row per command.
+ * Each is a few lines between JSON and the layer that does the work.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lunard/control.h"
+#include "lunard/lunard.h"
+#include "lunard/volumes.h"
+
+#include <string.h>
+
+enum { REPORT_LINES_MAX = 1000 }; /* of a check; the count goes on */
+
+static struct daemon *daemon_of(const struct control_call *call)
+{
+    return call->context;
+}
+
+/* -- status ---------------------------------------------------------------- */
+
+static enum err run_status(struct control_call *call)
+{
+    struct daemon *d = daemon_of(call);
+    json_t *node =
+        json_pack("{s:s, s:s, s:I}", "name", d->config.host_name, "state", "up",
+                  "incarnation", (json_int_t)d->incarnation);
+
+    call->result = json_pack(
+        "{s:s, s:s, s:s, s:[o], s:o, s:o, s:o, s:[]}", "version", LUNAR_VERSION,
+        "cluster", d->config.cluster_name, "root", d->config.root, "nodes",
+        node, "volumes", volumes_to_json(d->volumes), "disks",
+        hotplug_disks_to_json(d->hotplug), "vms",
+        hotplug_vms_to_json(d->hotplug), "migrations");
+    return call->result ? E_OK : E_NOMEM;
+}
+
+/* -- volumes --------------------------------------------------------------- */
+
+static enum err run_volume_add(struct control_call *call)
+{
+    struct daemon *d = daemon_of(call);
+    char name[FS_VOLUME_NAME_MAX + 1];
+    enum err e =
+        volumes_add(d->volumes, control_text(call, "url"), name, &call->why);
+
+    if (e)
+        return e;
+    hotplug_retry(d->hotplug);
+    call->result = json_pack("{s:s, s:s+++}", "name", name, "path",
+                             d->config.root, "/", name, "");
+    return E_OK;
+}
+
+static enum err run_volume_list(struct control_call *call)
+{
+    call->result = json_pack("{s:o}", "volumes",
+                             volumes_to_json(daemon_of(call)->volumes));
+    return call->result ? E_OK : E_NOMEM;
+}
+
+static enum err run_volume_remove(struct control_call *call)
+{
+    return volumes_remove(daemon_of(call)->volumes, control_text(call, "name"),
+                          &call->why);
+}
+
+static enum err run_volume_pause(struct control_call *call)
+{
+    return volumes_pause(daemon_of(call)->volumes, control_text(call, "name"),
+                         &call->why);
+}
+
+static enum err run_volume_resume(struct control_call *call)
+{
+    struct daemon *d = daemon_of(call);
+    enum err e =
+        volumes_resume(d->volumes, control_text(call, "name"), &call->why);
+
+    if (!e)
+        hotplug_retry(d->hotplug);
+    return e;
+}
+
+static enum err run_volume_grow(struct control_call *call)
+{
+    return volumes_grow(daemon_of(call)->volumes, control_text(call, "name"),
+                        &call->why);
+}
+
+static void report_finding(void *arg, const char *text, bool mended)
+{
+    json_t *findings = arg;
+
+    if (json_array_size(findings) < REPORT_LINES_MAX)
+        json_array_append_new(
+            findings, json_pack("{s:s, s:b}", "text", text, "mended", mended));
+}
+
+static enum err run_volume_check(struct control_call *call)
+{
+    json_t *findings = json_array();
+    struct fs_check_args args = {.report = report_finding, .arg = findings};
+    struct fs_check_result r = {0};
+    enum err e =
+        volumes_check(daemon_of(call)->volumes, control_text(call, "name"),
+                      &args, &r, &call->why);
+
+    if (e) {
+        json_decref(findings);
+        return e;
+    }
+    call->result = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "found", (json_int_t)r.found,
+        "mended", (json_int_t)r.mended, "files", (json_int_t)r.files, "dirs",
+        (json_int_t)r.dirs, "used", (json_int_t)r.used_blocks * FS_BLOCK_BYTES,
+        "free", (json_int_t)r.free_blocks * FS_BLOCK_BYTES, "findings",
+        findings);
+    return call->result ? E_OK : E_NOMEM;
+}
+
+/* -- VMs and disks --------------------------------------------------------- */
+
+static enum err run_vm_add(struct control_call *call)
+{
+    struct daemon *d = daemon_of(call);
+    struct hotplug_vm_args args = {
+        .name = control_text(call, "vm"),
+        .controllers = (unsigned)min_u64(control_number(call, "controllers", 1),
+                                         UINT32_MAX),
+    };
+    enum err e = hotplug_vm_add(d->hotplug, &args, &call->why);
+
+    if (!e)
+        call->result = hotplug_vm_to_json(d->hotplug, args.name);
+    return e;
+}
+
+static enum err run_vm_remove(struct control_call *call)
+{
+    return hotplug_vm_remove(daemon_of(call)->hotplug, control_text(call, "vm"),
+                             &call->why);
+}
+
+static enum err run_vm_list(struct control_call *call)
+{
+    call->result = json_pack("{s:o}", "vms",
+                             hotplug_vms_to_json(daemon_of(call)->hotplug));
+    return call->result ? E_OK : E_NOMEM;
+}
+
+/* A number that is used as unsigned; what is too large stays too large. */
+static unsigned small_number(const struct control_call *call, const char *name)
+{
+    return (unsigned)min_u64(control_number(call, name, 0), INT32_MAX);
+}
+
+static enum err run_attach(struct control_call *call)
+{
+    struct hotplug_attach_args args = {
+        .vm = control_text(call, "vm"),
+        .disk = control_text(call, "disk"),
+        .controller = small_number(call, "controller"),
+        .lun = json_object_get(call->args, "lun")
+                   ? (int)small_number(call, "lun")
+                   : HOTPLUG_LUN_ANY,
+        .read_only = control_flag(call, "read_only"),
+    };
+    unsigned lun;
+    enum err e =
+        hotplug_attach(daemon_of(call)->hotplug, &args, &lun, &call->why);
+
+    if (!e)
+        call->result =
+            json_pack("{s:s, s:s, s:i, s:i}", "vm", args.vm, "disk", args.disk,
+                      "controller", (int)args.controller, "lun", (int)lun);
+    return e;
+}
+
+static enum err run_detach(struct control_call *call)
+{
+    struct hotplug_detach_args args = {
+        .vm = control_text(call, "vm"),
+        .controller = small_number(call, "controller"),
+        .lun = small_number(call, "lun"),
+        .force = control_flag(call, "force"),
+    };
+
+    return hotplug_detach(daemon_of(call)->hotplug, &args, &call->why);
+}
+
+static enum err run_disk_resize(struct control_call *call)
+{
+    return hotplug_resize(daemon_of(call)->hotplug, control_text(call, "path"),
+                          control_number(call, "size", 0), &call->why);
+}
+
+/* -- the table ------------------------------------------------------------- */
+
+/* clang-format off */
+#define TEXT(name)   {name, CONTROL_TEXT, true}
+#define NUMBER(name) {name, CONTROL_NUMBER, true}
+#define OPTION(name) {name, CONTROL_NUMBER, false}
+#define FLAG(name)   {name, CONTROL_FLAG, false}
+#define NOTHING      {{.name = NULL}}
+
+const struct control_command daemon_commands[] = {
+    {"status",        run_status,        NOTHING},
+    {"volume add",    run_volume_add,    {TEXT("url")}},
+    {"volume list",   run_volume_list,   NOTHING},
+    {"volume remove", run_volume_remove, {TEXT("name")}},
+    {"volume pause",  run_volume_pause,  {TEXT("name")}},
+    {"volume resume", run_volume_resume, {TEXT("name")}},
+    {"volume grow",   run_volume_grow,   {TEXT("name")}},
+    {"volume check",  run_volume_check,  {TEXT("name")}},
+    {"vm add",        run_vm_add,        {TEXT("vm"), OPTION("controllers")}},
+    {"vm remove",     run_vm_remove,     {TEXT("vm")}},
+    {"vm list",       run_vm_list,       NOTHING},
+    {"attach",        run_attach,        {TEXT("vm"), TEXT("disk"),
+                                          OPTION("controller"), OPTION("lun"),
+                                          FLAG("read_only")}},
+    {"detach",        run_detach,        {TEXT("vm"), NUMBER("lun"),
+                                          OPTION("controller"), FLAG("force")}},
+    {"disk resize",   run_disk_resize,   {TEXT("path"), NUMBER("size")}},
+    {NULL,            NULL,              NOTHING},
+};
+/* clang-format on */

@@ -1,0 +1,247 @@
+/* lunard/daemon.c - starts and stops the parts, in order.
+ *
+ *   state directory (lock, incarnation) -> reactors -> mount -> volumes
+ *   -> VMs and disks -> control socket;  stopping goes the other way round
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lunard/lunard.h"
+
+#include "base/jsonfile.h"
+#include "base/log.h"
+#include "fs/fs.h"
+#include "lunard/control.h"
+#include "lunard/files.h"
+#include "lunard/volumes.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    AIO_DEPTH = 512, /* of a reactor: what its disks have in flight at once */
+    CACHE_S = 60     /* the kernel may cache names: no other host is there */
+};
+
+/* -- memory ---------------------------------------------------------------- */
+
+/* The I/O path must never wait for memory that can only be freed by I/O
+ * through ourselves: allocations here do not recurse into file systems
+ * (PR_SET_IO_FLUSHER, inherited by every thread), and pages stay in. */
+static void guard_memory(const struct config *config)
+{
+#ifdef PR_SET_IO_FLUSHER
+    if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))
+        log_warning("PR_SET_IO_FLUSHER: %s", strerror(errno));
+#endif
+    if (config->lock_memory && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+        log_warning("mlockall: %s: set LimitMEMLOCK=infinity, or "
+                    "lock_memory = no",
+                    strerror(errno));
+}
+
+/* -- directories ----------------------------------------------------------- */
+
+/* mkdir -p */
+static enum err make_directory(const char *path, mode_t mode, struct diag *why)
+{
+    char part[CONFIG_PATH_BYTES];
+    struct stat st;
+
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = strchr(part + 1, '/'); slash;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(part, 0755);
+        *slash = '/';
+    }
+    if (mkdir(part, mode) && errno != EEXIST)
+        return diag_fail(why, err_from_errno(errno), "%s: %s", path,
+                         strerror(errno));
+    /* ENOTCONN: the dead mount of an earlier run, which the mount clears */
+    if (stat(path, &st) ? errno != ENOTCONN : !S_ISDIR(st.st_mode))
+        return diag_fail(why, E_NOTDIR, "%s: is not a directory", path);
+    return E_OK;
+}
+
+static enum err make_parent(const char *path, struct diag *why)
+{
+    char parent[CONFIG_PATH_BYTES];
+    char *slash;
+
+    snprintf(parent, sizeof parent, "%s", path);
+    slash = strrchr(parent, '/');
+    if (slash == parent)
+        return E_OK;
+    *slash = '\0';
+    return make_directory(parent, 0755, why);
+}
+
+static void state_path(const struct daemon *d, const char *name,
+                       char ret_path[CONFIG_PATH_BYTES + 32])
+{
+    snprintf(ret_path, CONFIG_PATH_BYTES + 32, "%s/%s", d->config.state, name);
+}
+
+/* One daemon for a state directory, and a number for this run of it. */
+static enum err claim_state(struct daemon *d, struct diag *why)
+{
+    char path[CONFIG_PATH_BYTES + 32];
+    json_t *host = NULL;
+    json_int_t incarnation = 0;
+    enum err e = make_directory(d->config.state, 0700, why);
+
+    if (e)
+        return e;
+    state_path(d, "lock", path);
+    d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (d->lock_fd < 0)
+        return diag_fail(why, err_from_errno(errno), "%s: %s", path,
+                         strerror(errno));
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB))
+        return diag_fail(why, E_BUSY,
+                         "%s: another lunard uses it: stop it, or configure "
+                         "another state directory",
+                         d->config.state);
+    state_path(d, "host.json", path);
+    e = jsonfile_load(path, &host, why);
+    if (e && e != E_NOENT)
+        return e;
+    if (!e && json_unpack(host, "{s:I}", "incarnation", &incarnation))
+        e = diag_fail(why, E_CORRUPT, "%s: no incarnation in it", path);
+    json_decref(host);
+    if (e == E_CORRUPT)
+        return e;
+    d->incarnation = (uint64_t)incarnation + 1;
+    return jsonfile_save(
+        path, json_pack("{s:I}", "incarnation", (json_int_t)d->incarnation),
+        why);
+}
+
+/* -- parts ----------------------------------------------------------------- */
+
+static enum err start_reactors(struct daemon *d, struct diag *why)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned wanted = d->config.reactors;
+
+    if (!wanted)
+        wanted = cores < 1 ? 1 : (unsigned)cores;
+    if (wanted > CONFIG_REACTORS_MAX)
+        wanted = CONFIG_REACTORS_MAX;
+    for (unsigned i = 0; i < wanted; i++) {
+        char name[16];
+        struct loop_args args = {
+            .name = name, .spin_us = d->config.spin_us, .aio_depth = AIO_DEPTH};
+        enum err e;
+
+        snprintf(name, sizeof name, "reactor%u", i);
+        e = reactor_start(&args, &d->reactors[i]);
+        if (e)
+            return diag_fail(why, e, "reactor %u: %s", i, err_text(e));
+        d->loops[i] = reactor_loop(d->reactors[i]);
+        d->reactor_count++;
+    }
+    return E_OK;
+}
+
+static enum err start_mount(struct daemon *d, struct diag *why)
+{
+    struct fs_fuse_args args = {
+        .loop = d->loops[0],
+        .mountpoint = d->config.root,
+        .fd = -1,
+        .cache_s = CACHE_S,
+    };
+    enum err e = make_directory(d->config.root, 0755, why);
+
+    return e ? e : fs_fuse_start(&args, why, &d->fuse);
+}
+
+static enum err start_volumes(struct daemon *d, struct diag *why)
+{
+    char path[CONFIG_PATH_BYTES + 32];
+    struct volumes_args args = {
+        .state_path = path,
+        .host = d->config.host_name,
+        .incarnation = d->incarnation,
+        .loops = d->loops,
+        .loop_count = d->reactor_count,
+        .fuse = d->fuse,
+    };
+
+    state_path(d, "volumes.json", path);
+    return volumes_open(&args, &d->volumes, why);
+}
+
+static enum err start_hotplug(struct daemon *d, struct diag *why)
+{
+    char path[CONFIG_PATH_BYTES + 32];
+    struct hotplug_args args = {
+        .loops = d->loops,
+        .loop_count = d->reactor_count,
+        .root = d->config.root,
+        .run_dir = d->config.run,
+        .socket_group = d->config.socket_group,
+        .state_path = path,
+        .files = &d->files,
+    };
+    enum err e = make_directory(d->config.run, 0755, why);
+
+    files_init(d);
+    state_path(d, "vms.json", path);
+    return e ? e : hotplug_open(&args, &d->hotplug, why);
+}
+
+static enum err start_control(struct daemon *d, struct diag *why)
+{
+    struct control_args args = {
+        .path = d->config.control, .commands = daemon_commands, .context = d};
+    enum err e = make_parent(d->config.control, why);
+
+    return e ? e : control_start(&args, &d->control, why);
+}
+
+enum err daemon_start(struct daemon *d, struct diag *why)
+{
+    static enum err (*const starts[])(struct daemon *, struct diag *) = {
+        claim_state,   start_reactors, start_mount,
+        start_volumes, start_hotplug,  start_control};
+    enum err e = E_OK;
+
+    d->lock_fd = -1;
+    guard_memory(&d->config);
+    for (size_t i = 0; !e && i < ARRAY_LEN(starts); i++)
+        e = starts[i](d, why);
+    if (e) {
+        daemon_stop(d);
+        return e;
+    }
+    log_info("lunard %s: host %s, incarnation %llu, %u reactors, %s",
+             LUNAR_VERSION, d->config.host_name,
+             (unsigned long long)d->incarnation, d->reactor_count,
+             d->config.root);
+    return E_OK;
+}
+
+void daemon_stop(struct daemon *d)
+{
+    struct diag why = {0};
+    enum err e;
+
+    control_stop(TAKE(d->control));
+    e = hotplug_close(TAKE(d->hotplug), &why);
+    if (e)
+        log_error("%s", diag_text(&why, e));
+    if (d->fuse)
+        fs_fuse_stop(TAKE(d->fuse));
+    volumes_close(TAKE(d->volumes));
+    while (d->reactor_count)
+        reactor_stop(d->reactors[--d->reactor_count]);
+    if (d->lock_fd >= 0)
+        close(d->lock_fd);
+}

@@ -1,0 +1,53 @@
+/* lunard - the daemon and the lunar command: wires the layers together.
+ *
+ *   main_lunard.c   arguments, signals
+ *   config.c        lunar.conf
+ *   daemon.c        start and stop everything, in order
+ *   volumes.c       the volumes this host knows: LUN + coordinator + client
+ *   files.c         a path below the root -> an open file with its handle
+ *   control.c       the control socket          commands.c  what it can do
+ *
+ *   main_lunar.c    the command line: a table of commands
+ *   cli_*.c         what they do: ask the daemon, or work on a LUN or a file
+ *
+ * Nothing here opens a path below the daemon's own mount: it would wait for
+ * itself.  The lunar command, another process, may.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef LUNAR_LUNARD_LUNARD_H
+#define LUNAR_LUNARD_LUNARD_H
+
+#include "base/loop.h"
+#include "hotplug/hotplug.h"
+#include "lunard/config.h"
+#include "lunard/control.h"
+
+#define LUNAR_VERSION "0.1"
+
+struct volumes;
+
+struct daemon {
+    struct config config;
+    struct reactor *reactors[CONFIG_REACTORS_MAX];
+    struct loop *loops[CONFIG_REACTORS_MAX]; /* of the reactors */
+    unsigned reactor_count;
+    uint64_t incarnation; /* of this run of this host: never used again */
+    int lock_fd;          /* on the state directory: one daemon for each */
+    struct fs_fuse *fuse;
+    struct volumes *volumes;
+    struct hotplug_files files;
+    struct hotplug *hotplug;
+    struct control *control;
+};
+
+/* Start everything that the configuration says; d->config is set, the rest is
+ * zero.  What cannot be reached (a LUN, a disk) does not stop it.
+ * Errors: another daemon (E_BUSY), the state directory, the mount; all that
+ * was started is stopped again.  Context: a thread with a loop; blocks. */
+MUST_CHECK enum err daemon_start(struct daemon *d, struct diag *why);
+/* Drain, flush, close, unmount, remove the sockets. */
+void daemon_stop(struct daemon *d);
+
+/* The rows of the control socket; context is the daemon. */
+extern const struct control_command daemon_commands[];
+
+#endif

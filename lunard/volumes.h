@@ -1,0 +1,71 @@
+/* lunard/volumes.h - the volumes that this host knows, reached or not.
+ * Every function may be called from any thread with a loop of its own, and
+ * blocks; changes are made one at a time.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef LUNAR_LUNARD_VOLUMES_H
+#define LUNAR_LUNARD_VOLUMES_H
+
+#include "base/loop.h"
+#include "fs/fs.h"
+
+#include <jansson.h>
+
+enum { VOLUME_URL_BYTES = 1024, VOLUMES_MAX = 256 };
+
+struct volumes;
+struct volumes_args {
+    const char *state_path; /* the list outlives the daemon */
+    const char *host;
+    uint64_t incarnation;
+    struct loop *const *loops; /* clients are dealt out among them */
+    unsigned loop_count;
+    struct fs_fuse *fuse; /* where volumes appear */
+};
+
+/* Read the list and open what can be opened; the rest is Offline, with the
+ * reason.  Ownership: args' strings, loops and fuse outlive the volumes.
+ * Errors: E_CORRUPT (the list), E_IO, E_NOMEM. */
+MUST_CHECK enum err volumes_open(const struct volumes_args *args,
+                                 struct volumes **ret_volumes,
+                                 struct diag *why);
+/* Close every volume; the mount is gone and no file is open.  NULL is fine. */
+void volumes_close(struct volumes *vols);
+
+/* Open the volume on a LUN, and from now on at every start.  One that is
+ * there already is left alone, and that is success.
+ * Errors: E_EXIST (another volume has the name), those of the LUN and of the
+ * volume on it. */
+MUST_CHECK enum err volumes_add(struct volumes *vols, const char *url,
+                                char ret_name[FS_VOLUME_NAME_MAX + 1],
+                                struct diag *why);
+/* Close it and forget it.  Errors: E_NOENT, E_BUSY (files are open). */
+MUST_CHECK enum err volumes_remove(struct volumes *vols, const char *name,
+                                   struct diag *why);
+/* Close it but keep it in the list, until resumed; also over restarts. */
+MUST_CHECK enum err volumes_pause(struct volumes *vols, const char *name,
+                                  struct diag *why);
+/* Open a volume that is paused or Offline. */
+MUST_CHECK enum err volumes_resume(struct volumes *vols, const char *name,
+                                   struct diag *why);
+/* Use what the LUN has grown by. */
+MUST_CHECK enum err volumes_grow(struct volumes *vols, const char *name,
+                                 struct diag *why);
+/* Check a volume in use, read-only.  Errors: E_NOENT, E_VOL_OFFLINE. */
+MUST_CHECK enum err volumes_check(struct volumes *vols, const char *name,
+                                  const struct fs_check_args *args,
+                                  struct fs_check_result *ret_result,
+                                  struct diag *why);
+
+/* Use a volume: it stays open until volume_put().
+ * Errors: E_NOENT, E_VOL_OFFLINE with the reason. */
+struct volume;
+MUST_CHECK enum err volume_get(struct volumes *vols, const char *name,
+                               struct volume **ret_volume, struct diag *why);
+void volume_put(struct volume *v);
+struct fs_client *volume_client(struct volume *v);
+const uint8_t *volume_uuid(const struct volume *v); /* 16 bytes */
+
+/* All of them, as `lunar status` shows them. */
+json_t *volumes_to_json(struct volumes *vols);
+
+#endif
