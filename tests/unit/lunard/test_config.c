@@ -1,0 +1,130 @@
+/* tests/unit/lunard/test_config.c - lunar.conf: what is taken, what refused.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lunard/config.h"
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct config config;
+static struct diag why;
+
+static enum err parse(const char *text)
+{
+    memset(&why, 0, sizeof why);
+    return config_parse("f.conf", text, &config, &why);
+}
+
+static void an_empty_file_gives_the_defaults(void)
+{
+    CHECK_OK(parse(""));
+    CHECK_STR(config.root, "/ClusterStorage");
+    CHECK_STR(config.control, "/run/lunar/control.sock");
+    CHECK_STR(config.state, "/var/lib/lunar");
+    CHECK_EQ(config.reactors, 0);
+    CHECK_EQ(config.lock_memory, true);
+    CU_ASSERT_TRUE(strlen(config.host_name) > 0);
+}
+
+static void every_key_is_taken(void)
+{
+    CHECK_OK(parse("; a comment\n"
+                   "[host]\n"
+                   "name = h1 ; and another\n"
+                   "root = /mnt/lunar\n"
+                   "control = /run/x.sock\n"
+                   "state = /srv/state\n"
+                   "run = /run/lunar2\n"
+                   "socket_group = kvm\n"
+                   "reactors = 3\n"
+                   "poll = off\n"
+                   "lock_memory = no\n"
+                   "[cluster]\n"
+                   "name = demo\n"
+                   "membership = solo\n"
+                   "listen = 10.77.0.1:5678\n"
+                   "key = /etc/lunar/cluster.key\n"));
+    CHECK_STR(config.host_name, "h1");
+    CHECK_STR(config.root, "/mnt/lunar");
+    CHECK_STR(config.control, "/run/x.sock");
+    CHECK_STR(config.state, "/srv/state");
+    CHECK_STR(config.run, "/run/lunar2");
+    CHECK_STR(config.socket_group, "kvm");
+    CHECK_EQ(config.reactors, 3);
+    CHECK_EQ(config.spin_us, 0);
+    CHECK_EQ(config.lock_memory, false);
+    CHECK_STR(config.cluster_name, "demo");
+}
+
+/* Each of these is refused, with these words. */
+static const struct refused {
+    const char *text, *reason;
+} refused[] = {
+    {"[host]\nnmae = x\n",                 "f.conf:2: no key \"nmae\""     },
+    {"[hosts]\nname = x\n",                "f.conf:2: no section [hosts]"  },
+    {"\n\n[host]\nname =\n",               "f.conf:4: name = : must not be"},
+    {"[host]\nname = a/b\n",               "letters, digits"               },
+    {"[host]\nname = ..\n",                "letters, digits"               },
+    {"[host]\nroot = mnt\n",               "must be an absolute path"      },
+    {"[host]\nroot = /mnt/\n",             "must not end in a slash"       },
+    {"[host]\nreactors = 0\n",             "auto or a number from 1 to 64" },
+    {"[host]\nreactors = 65\n",            "auto or a number from 1 to 64" },
+    {"[host]\nreactors = 2x\n",            "auto or a number from 1 to 64" },
+    {"[host]\nreactors = -1\n",            "auto or a number from 1 to 64" },
+    {"[host]\npoll = on\n",                "must be auto or off"           },
+    {"[host]\nlock_memory = true\n",       "must be yes or no"             },
+    {"[cluster]\nmembership = corosync\n", "must be solo"                  },
+    {"[host]\nthis is no key\n",           "f.conf:2: not a [section]"     },
+    {"name = x\n",                         "f.conf:1: no section []"       },
+    {"[host\n",                            "f.conf:1: not a [section]"     },
+};
+
+static void what_is_not_known_is_refused_with_line_and_cure(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        CHECK_ERR(parse(refused[i].text), E_CONFIG);
+        CHECK_CONTAINS(why.text, refused[i].reason);
+    }
+}
+
+static void the_first_error_is_the_one_that_is_told(void)
+{
+    CHECK_ERR(parse("[host]\nreactors = x\nnmae = y\n"), E_CONFIG);
+    CHECK_CONTAINS(why.text, "f.conf:2: reactors = x");
+}
+
+static void a_value_that_is_too_long_is_refused(void)
+{
+    char text[1024];
+
+    snprintf(text, sizeof text, "[host]\nroot = /%0*d\n", 300, 0);
+    CHECK_ERR(parse(text), E_CONFIG);
+    snprintf(text, sizeof text, "[host]\nroot = /%0*d\n", 190, 0);
+    CHECK_OK(parse(text));
+}
+
+static void a_refused_file_leaves_the_config_alone(void)
+{
+    CHECK_OK(parse("[host]\nname = before\n"));
+    CHECK_ERR(parse("[host]\nname = after\nx = y\n"), E_CONFIG);
+    CHECK_STR(config.host_name, "before");
+}
+
+static void a_missing_file_and_a_binary_one_are_told_apart(void)
+{
+    CHECK_ERR(config_load("/nonexistent/lunar.conf", &config, &why), E_NOENT);
+    CHECK_CONTAINS(why.text, "/nonexistent/lunar.conf: ");
+    CHECK_ERR(config_load("/proc/self/exe", &config, &why), E_CONFIG);
+    CHECK_CONTAINS(why.text, "not a text file");
+}
+
+static const struct test tests[] = {
+    TEST(an_empty_file_gives_the_defaults),
+    TEST(every_key_is_taken),
+    TEST(what_is_not_known_is_refused_with_line_and_cure),
+    TEST(the_first_error_is_the_one_that_is_told),
+    TEST(a_value_that_is_too_long_is_refused),
+    TEST(a_refused_file_leaves_the_config_alone),
+    TEST(a_missing_file_and_a_binary_one_are_told_apart),
+};
+TEST_SUITE("lunard/config", tests);
