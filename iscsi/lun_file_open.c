@@ -70,7 +70,7 @@ static void describe_holder(const struct stat *object, char *out, size_t room)
     out[0] = '\0';
     while (proc && !out[0] && (entry = readdir(proc))) {
         if (entry->d_name[0] < '1' || entry->d_name[0] > '9' ||
-            atol(entry->d_name) == (long)getpid() ||
+            strtol(entry->d_name, NULL, 10) == getpid() ||
             !process_has(entry->d_name, object))
             continue;
         snprintf(path, sizeof path, "/proc/%.10s/comm", entry->d_name);

@@ -74,9 +74,9 @@ size_t sense_encode(const struct sense *s, bool descriptor, uint8_t *buf)
 bool sense_from_err(enum err e, bool writing, enum sense_code *ret_code)
 {
     switch (e) {
-    case E_RESERVED: return false;
-
-    /* It may work in a moment: BUSY, which guests repeat till they time out */
+    /* A status, not sense: RESERVATION CONFLICT, or BUSY, which guests repeat
+     * till they time out: it may work in a moment. */
+    case E_RESERVED:
     case E_NOMEM:
     case E_BUSY:
     case E_AGAIN:
