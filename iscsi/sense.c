@@ -74,8 +74,7 @@ size_t sense_encode(const struct sense *s, bool descriptor, uint8_t *buf)
 bool sense_from_err(enum err e, bool writing, enum sense_code *ret_code)
 {
     switch (e) {
-    /* A status, not sense: RESERVATION CONFLICT, or BUSY, which guests repeat
-     * till they time out: it may work in a moment. */
+    /* A status, not sense: a conflict, or BUSY, which guests repeat. */
     case E_RESERVED:
     case E_NOMEM:
     case E_BUSY:
