@@ -324,31 +324,6 @@ void scsi_scratch_io(struct scsi_cmd *cmd, enum store_op op, uint32_t flags,
     scsi_io(cmd, op, flags, off_bytes, len_bytes, &cmd->one, 1, next);
 }
 
-void scsi_trim(struct iovec *iov, uint32_t *count, uint64_t len_bytes)
-{
-    uint32_t i;
-
-    for (i = 0; i < *count && len_bytes; i++) {
-        iov[i].iov_len = min_u64(iov[i].iov_len, len_bytes);
-        len_bytes -= iov[i].iov_len;
-    }
-    *count = i;
-}
-
-void scsi_skip(struct iovec *iov, uint32_t *count, uint64_t len_bytes)
-{
-    uint32_t i = 0;
-
-    while (i < *count && iov[i].iov_len <= len_bytes)
-        len_bytes -= iov[i++].iov_len;
-    *count -= i;
-    memmove(iov, iov + i, *count * sizeof *iov);
-    if (*count) {
-        iov[0].iov_base = (uint8_t *)iov[0].iov_base + len_bytes;
-        iov[0].iov_len -= len_bytes;
-    }
-}
-
 /* -- checks before a command runs -------------------------------------------
  */
 

@@ -5,6 +5,7 @@
 #define LUNAR_ISCSI_ENGINE_H
 
 #include "base/endian.h"
+#include "iscsi/iov.h"
 #include "iscsi/iscsi.h"
 #include "iscsi/sense.h"
 
@@ -175,11 +176,6 @@ void scsi_io(struct scsi_cmd *cmd, enum store_op op, uint32_t flags,
 void scsi_scratch_io(struct scsi_cmd *cmd, enum store_op op, uint32_t flags,
                      uint64_t off_bytes, uint64_t len_bytes,
                      void (*next)(struct scsi_cmd *cmd, enum err e));
-/* Make the vector describe no more than len_bytes. */
-void scsi_trim(struct iovec *iov, uint32_t *count, uint64_t len_bytes);
-/* Make it begin len_bytes later. */
-void scsi_skip(struct iovec *iov, uint32_t *count, uint64_t len_bytes);
-
 /* Abort what this initiator has outstanding there (PREEMPT AND ABORT). */
 void scsi_abort_nexus(struct scsi_lu *lu, const char *nexus_name);
 

@@ -100,7 +100,7 @@ void sbc_read(struct scsi_cmd *cmd)
     } else if (cmd->end_bytes % block) { /* the buffer ends inside a block */
         scsi_start(cmd, sbc_read_short);
     } else {
-        scsi_trim(cmd->in, &cmd->in_count, cmd->end_bytes);
+        iov_trim(cmd->in, &cmd->in_count, cmd->end_bytes);
         scsi_start(cmd, read_start);
     }
 }
@@ -141,7 +141,7 @@ void sbc_write(struct scsi_cmd *cmd)
         scsi_good(cmd);
         return;
     }
-    scsi_trim(cmd->out, &cmd->out_count, cmd->end_bytes);
+    iov_trim(cmd->out, &cmd->out_count, cmd->end_bytes);
     scsi_start(cmd, write_start);
 }
 

@@ -225,7 +225,7 @@ void sbc_write_verify(struct scsi_cmd *cmd)
         scsi_good(cmd);
         return;
     }
-    scsi_trim(cmd->out, &cmd->out_count, cmd->end_bytes);
+    iov_trim(cmd->out, &cmd->out_count, cmd->end_bytes);
     scsi_start(cmd, write_verify_start);
 }
 
@@ -255,7 +255,7 @@ static void compare_read(struct scsi_cmd *cmd, enum err e)
         scsi_fail_information(cmd, SENSE_MISCOMPARE, differs);
         return;
     }
-    scsi_skip(cmd->out, &cmd->out_count, cmd->end_bytes);
+    iov_skip(cmd->out, &cmd->out_count, cmd->end_bytes);
     scsi_io(cmd, STORE_WRITE, sbc_write_flags(cmd), sbc_offset(cmd),
             cmd->end_bytes, cmd->out, cmd->out_count, compare_written);
 }
@@ -296,7 +296,7 @@ void sbc_compare_and_write(struct scsi_cmd *cmd)
         scsi_good(cmd);
         return;
     }
-    scsi_trim(cmd->out, &cmd->out_count, 2 * cmd->end_bytes);
+    iov_trim(cmd->out, &cmd->out_count, 2 * cmd->end_bytes);
     cmd->exclusive = true;
     scsi_start(cmd, compare_start);
 }
