@@ -52,8 +52,8 @@ GEN_H   := $(XDR:%.x=$(B)/gen/%.h)
 GEN_C   := $(XDR:%.x=$(B)/gen/%_xdr.c)
 OBJ     := $(SRC:%.c=$(B)/%.o) $(GEN_C:%.c=%.o)
 LIB     := $(B)/liblunar.a
-BIN     := $(if $(wildcard lunard/main_lunard.c),$(B)/lunard) \
-	$(if $(wildcard lunard/main_lunar.c),$(B)/lunar)
+BIN     := $(if $(wildcard lunard/main_lunard.c),$(B)/bin/lunard) \
+	$(if $(wildcard lunard/main_lunar.c),$(B)/bin/lunar)
 UNITS   := $(patsubst tests/unit/%/,$(B)/tests/unit_%,$(wildcard tests/unit/*/))
 TESTLIB := $(B)/tests/libtest.a
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -85,11 +85,11 @@ $(TESTLIB): $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(B)/lunard: $(B)/lunard/main_lunard.o $(LIB)
-$(B)/lunar: $(B)/lunard/main_lunar.o $(LIB)
-$(B)/lunard $(B)/lunar:
+$(B)/bin/lunard: $(B)/lunard/main_lunard.o $(LIB)
+$(B)/bin/lunar: $(B)/lunard/main_lunar.o $(LIB)
+$(B)/bin/lunard $(B)/bin/lunar:
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 .SECONDEXPANSION:
 c_objects = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))
@@ -180,8 +180,8 @@ UNIT    := $(wildcard lunard/*.service)
 TO      := $(DESTDIR)$(PREFIX)
 
 install: all ## below PREFIX (/usr/local), itself below DESTDIR
-	install -D -m 755 $(B)/lunard $(TO)/sbin/lunard
-	install -D -m 755 $(B)/lunar $(TO)/bin/lunar
+	install -D -m 755 $(B)/bin/lunard $(TO)/sbin/lunard
+	install -D -m 755 $(B)/bin/lunar $(TO)/bin/lunar
 	for page in $(MAN); do install -D -m 644 $$page \
 	    $(TO)/share/man/man$${page##*.}/$${page##*/} || exit; done
 	for unit in $(UNIT); do install -d $(DESTDIR)$(UNITDIR) && \

@@ -11,7 +11,7 @@
 set -euo pipefail
 export LC_ALL=C
 top=$(cd "$(dirname "$0")/../.." && pwd)
-bin=$top/build/${VARIANT:-release}
+bin=$top/build/${VARIANT:-release}/bin
 guest=$top/tests/guest/guest
 PATH=$bin:$PATH:/usr/sbin:/sbin
 

@@ -20,7 +20,7 @@
 set -eu -o pipefail
 export LC_ALL=C
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-bin=$top/build/${VARIANT:-release}
+bin=$top/build/${VARIANT:-release}/bin
 export PATH="$bin:$PATH"
 dir=$(mktemp -d "${TMPDIR:-/tmp}/lunar-system.XXXXXX")
 undo=()
