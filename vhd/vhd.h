@@ -5,6 +5,7 @@
  *   pure, no I/O                        shell
  *   format.c   footer, header, CHS      layer.c   load one file of a chain
  *   locator.c  parent locators, paths   chain.c   find and open the parents
+ *   utf16.c    … and their characters
  *   bitmap.c   sector bitmaps           create.c  write a new file
  *   table.c    block table in RAM,      check.c   verify, repair
  *              free space               disk.c    open, close, info
@@ -61,7 +62,7 @@ struct vhd_opener {
                      struct diag *why, struct store **ret_file);
 };
 
-/* T1: which field of the footer is the size of the disk. */
+/* Which field of the footer is the size of the disk. */
 enum vhd_size_rule {
     VHD_SIZE_BY_CREATOR, /* current size; geometry for "vpc " and "qemu" */
     VHD_SIZE_CURRENT,
@@ -74,6 +75,7 @@ struct vhd_open_args {
     bool read_only;
     enum vhd_size_rule size_rule;
     uint32_t queue_depth; /* requests below in flight; 0: 128 */
+    uint32_t ahead_bytes; /* the file grows by no more at a time; 0: 64 MiB */
 };
 
 struct vhd;
@@ -191,8 +193,9 @@ struct vhd_check_result {
     uint32_t repaired;
 };
 
-/* Verify footers, header, locators, block table, bitmaps and batmap of one
- * file (not its parents); with `repair` put right what loses nothing.
+/* Verify footers, header, locators, block table and batmap of one file (not
+ * its parents); with `repair` put right what loses nothing.  Nobody else
+ * uses the file.
  * Returns E_OK when the file is now sound (no problem left but leftovers);
  * E_CORRUPT when it is not; E_VHD_FOOTER … when it cannot be read as a VHD;
  * or the store's.  *ret_result is written in every case.  Context: blocks. */

@@ -1,0 +1,265 @@
+/* vhd/space.c - space for new blocks, at the end of the file.
+ * Extends the file in batches and before the space runs out, so that writers
+ * rarely wait; knows nothing of what is written into it.
+ *
+ *   … blocks | now: strides still free | tail | ahead: the next batch | tail
+ *                                        ^ of an earlier end, left behind
+ *
+ * A stride is a 4 KiB page, whose last sector is the bitmap, and the data:
+ * data lies on 4 KiB, and the file below sees whole pages only.  The space of
+ * an extension reads zeros; a footer closes it before it is handed out, so
+ * that a crashed file has a footer at both ends.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "vhd/disk.h"
+
+#include <string.h>
+
+enum {
+    BATCH_MIN_BYTES = 16 << 20,
+    BATCH_MAX_BYTES = 64 << 20,
+    PAGE_SECTORS = VHD_PAGE_BYTES / VHD_SECTOR_BYTES,
+    BITMAP_SECTOR = PAGE_SECTORS - 1 /* in the first page of a stride */
+};
+
+/* An entry is a 32-bit sector and the last value means "absent". */
+#define FILE_SECTORS_MAX ((uint64_t)UINT32_MAX)
+
+static uint32_t blocks_in(const struct vhd_space *s, uint32_t bytes)
+{
+    return (uint32_t)max_u64(1, bytes / VHD_SECTOR_BYTES / s->stride_sectors);
+}
+
+enum err vhd_space_init(struct vhd *v, const struct vhd_open_args *args)
+{
+    struct vhd_space *s = &v->space;
+    struct vhd_layer *top = vhd_top(v);
+    uint32_t most = args->ahead_bytes ? args->ahead_bytes : BATCH_MAX_BYTES;
+
+    list_init(&s->waiters);
+    s->spare_max = args->queue_depth ? args->queue_depth : VHD_QUEUE_DEPTH;
+    s->spare = calloc(s->spare_max, sizeof *s->spare);
+    if (!s->spare)
+        return E_NOMEM;
+    if (vhd_is_fixed(v))
+        return E_OK;
+    s->stride_sectors =
+        PAGE_SECTORS +
+        (uint32_t)align_up(vhd_block_sectors(&top->table), PAGE_SECTORS);
+    s->batch_max = blocks_in(s, most);
+    s->batch_blocks = blocks_in(s, (uint32_t)min_u64(BATCH_MIN_BYTES, most));
+    s->end_bytes = top->layout.end_bytes;
+    return E_OK;
+}
+
+void vhd_space_fini(struct vhd *v)
+{
+    free(v->space.spare);
+}
+
+/* -- taking ---------------------------------------------------------------- */
+
+static uint64_t strides_left(const struct vhd_space *s,
+                             const struct vhd_area *area)
+{
+    return (area->end - area->next) / s->stride_sectors;
+}
+
+/* Blocks that may still need space and for which there is none. */
+static uint64_t blocks_without_space(const struct vhd *v)
+{
+    const struct vhd_table *t = &vhd_top(v)->table;
+    const struct vhd_space *s = &v->space;
+    uint64_t have = strides_left(s, &s->now) + strides_left(s, &s->ahead) +
+                    s->spare_count + s->filling + t->allocated;
+
+    return have < t->count ? t->count - have : 0;
+}
+
+static void extend(struct vhd *v);
+
+/* Before the last batch is used up the next one is on its way. */
+static bool runs_low(const struct vhd *v)
+{
+    const struct vhd_space *s = &v->space;
+
+    return !strides_left(s, &s->ahead) &&
+           strides_left(s, &s->now) <= s->batch_blocks / 4 &&
+           blocks_without_space(v);
+}
+
+enum err vhd_space_take(struct vhd *v, uint32_t *ret_entry, bool *ret_zeros)
+{
+    struct vhd_space *s = &v->space;
+
+    if (s->spare_count) {
+        *ret_entry = s->spare[--s->spare_count];
+        *ret_zeros = false;
+        return E_OK;
+    }
+    if (!strides_left(s, &s->now)) {
+        s->now = s->ahead;
+        s->ahead = (struct vhd_area){0, 0};
+    }
+    if (!strides_left(s, &s->now)) {
+        if (!s->extending && !s->held)
+            extend(v);
+        return E_AGAIN;
+    }
+    *ret_entry = (uint32_t)(s->now.next + BITMAP_SECTOR);
+    *ret_zeros = true;
+    s->now.next += s->stride_sectors;
+    s->end_bytes = max_u64(s->end_bytes, s->now.next * VHD_SECTOR_BYTES);
+    if (!s->extending && !s->held && runs_low(v))
+        extend(v);
+    return E_OK;
+}
+
+void vhd_space_put(struct vhd *v, uint32_t entry)
+{
+    struct vhd_space *s = &v->space;
+
+    ASSERT(s->spare_count < s->spare_max);
+    s->spare[s->spare_count++] = entry;
+}
+
+/* -- extending ------------------------------------------------------------- */
+
+static void extension_end(struct vhd *v, enum err e)
+{
+    struct vhd_space *s = &v->space;
+
+    s->extending = false;
+    v->flush.wrote = true;
+    vhd_flush_kick(v);
+    vhd_resize_kick(v);
+    vhd_wake(&s->waiters, e);
+}
+
+static void tail_written(struct store_io *io, enum err e)
+{
+    struct vhd *v = container_of(io, struct vhd, space.io);
+    struct vhd_space *s = &v->space;
+    uint64_t end = (s->new_bytes - VHD_TAIL_BYTES) / VHD_SECTOR_BYTES;
+    struct vhd_area area = {end - (uint64_t)s->new_blocks * s->stride_sectors,
+                            end};
+
+    if (!e && strides_left(s, &s->now))
+        s->ahead = area;
+    else if (!e)
+        s->now = area;
+    extension_end(v, e);
+}
+
+/* A refusal comes later, too: who caused this has yet to join the waiters. */
+static void submit_below(struct vhd *v,
+                         void (*done)(struct store_io *, enum err))
+{
+    struct vhd_space *s = &v->space;
+    enum err e;
+
+    s->io.done = done;
+    e = store_submit(vhd_top(v)->file, &s->io);
+    if (e)
+        store_done_later(&s->io, e);
+}
+
+static void extend_by(struct vhd *v, uint32_t blocks);
+
+/* With little space left below, one block is better than none. */
+static void file_resized(struct store_io *io, enum err e)
+{
+    struct vhd *v = container_of(io, struct vhd, space.io);
+    struct vhd_space *s = &v->space;
+
+    if (e && s->new_blocks > 1) {
+        extend_by(v, 1);
+        return;
+    }
+    if (e) {
+        extension_end(v, e);
+        return;
+    }
+    vhd_tail_encode(&vhd_top(v)->footer, s->tail);
+    s->iov = (struct iovec){s->tail, sizeof s->tail};
+    s->io = (struct store_io){
+        .op = STORE_WRITE,
+        .off_bytes = s->new_bytes - VHD_TAIL_BYTES,
+        .len_bytes = VHD_TAIL_BYTES,
+        .iov = &s->iov,
+        .iov_count = 1,
+    };
+    submit_below(v, tail_written);
+}
+
+static void extend_by(struct vhd *v, uint32_t blocks)
+{
+    struct vhd_space *s = &v->space;
+    uint64_t from = align_up(vhd_top(v)->file->size_bytes, VHD_PAGE_BYTES);
+
+    s->new_blocks = blocks;
+    s->new_bytes = from +
+                   (uint64_t)blocks * s->stride_sectors * VHD_SECTOR_BYTES +
+                   VHD_TAIL_BYTES;
+    s->io = (struct store_io){.op = STORE_RESIZE, .off_bytes = s->new_bytes};
+    submit_below(v, file_resized);
+}
+
+static uint32_t blocks_to_extend(const struct vhd *v)
+{
+    const struct vhd_space *s = &v->space;
+    uint64_t used = div_round_up(vhd_top(v)->file->size_bytes + VHD_PAGE_BYTES +
+                                     VHD_TAIL_BYTES,
+                                 VHD_SECTOR_BYTES);
+    uint64_t fit = used < FILE_SECTORS_MAX
+                       ? (FILE_SECTORS_MAX - used) / s->stride_sectors
+                       : 0;
+    uint64_t want = min_u64(s->batch_blocks, blocks_without_space(v));
+
+    return (uint32_t)min_u64(max_u64(want, 1), fit);
+}
+
+static void extension_refused(struct store_io *io, enum err e)
+{
+    (void)e;
+    extension_end(container_of(io, struct vhd, space.io), E_TOO_BIG);
+}
+
+static void extend(struct vhd *v)
+{
+    struct vhd_space *s = &v->space;
+    uint32_t blocks = blocks_to_extend(v);
+
+    s->extending = true;
+    s->extended = true;
+    if (!blocks) {
+        s->io.done = extension_refused;
+        store_done_later(&s->io, E_TOO_BIG);
+        return;
+    }
+    s->batch_blocks =
+        (uint32_t)min_u64(2 * (uint64_t)s->batch_blocks, s->batch_max);
+    extend_by(v, blocks);
+}
+
+void vhd_space_release(struct vhd *v)
+{
+    struct vhd_space *s = &v->space;
+
+    s->held = false;
+    if (!list_empty(&s->waiters))
+        vhd_wake(&s->waiters, E_OK);
+}
+
+/* -- giving back ----------------------------------------------------------- */
+
+/* A file that was not extended keeps the end that it came with. */
+bool vhd_space_owed(const struct vhd *v)
+{
+    return v->space.extended && vhd_top(v)->file->size_bytes !=
+                                    vhd_trimmed_bytes(v->space.end_bytes);
+}
+
+enum err vhd_space_trim(struct vhd *v)
+{
+    return vhd_layer_trim(vhd_top(v), v->space.end_bytes);
+}
