@@ -108,10 +108,12 @@ struct vhost_log_msg {
 struct vhost_inflight_msg {
     uint64_t mmap_size, mmap_offset;
     uint16_t num_queues, queue_size;
-    uint32_t padding; /* on the wire 20 bytes count */
+    uint32_t padding; /* QEMU's struct is not packed: it travels, too */
 };
 
-enum { VHOST_INFLIGHT_MSG_BYTES = 20, VHOST_INFLIGHT_VERSION = 1 };
+enum { VHOST_INFLIGHT_MSG_BYTES = 24, VHOST_INFLIGHT_VERSION = 1 };
+static_assert(sizeof(struct vhost_inflight_msg) == VHOST_INFLIGHT_MSG_BYTES,
+              "as QEMU sends it");
 
 enum { VHOST_FD_INDEX_MASK = 0xff, VHOST_FD_NONE = 0x100 };
 
