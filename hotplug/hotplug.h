@@ -80,7 +80,7 @@ MUST_CHECK enum err hotplug_close(struct hotplug *h, struct diag *why);
 
 struct hotplug_vm_args {
     const char *name;
-    unsigned controllers; /* 1 … HOTPLUG_CONTROLLERS_MAX */
+    unsigned controllers; /* ≤ HOTPLUG_CONTROLLERS_MAX; 0: 1, or as it is */
 };
 /* Make a VM and its controllers.  One that is there already with as many
  * controllers is left as it is, and that is success.

@@ -194,7 +194,7 @@ static enum err vm_add_again(const struct vm *vm,
                              const struct hotplug_vm_args *args,
                              struct diag *why)
 {
-    if (vm->controller_count == args->controllers)
+    if (!args->controllers || vm->controller_count == args->controllers)
         return E_OK;
     return diag_fail(why, E_EXIST,
                      "vm %s: exists with %u controllers: remove it first",
@@ -211,7 +211,7 @@ enum err vm_new(const struct hotplug_vm_args *args, struct vm **ret_vm,
         return diag_fail(why, E_NOMEM, "vm %s: out of memory", args->name);
     }
     snprintf(vm->name, sizeof vm->name, "%s", args->name);
-    vm->controller_count = args->controllers;
+    vm->controller_count = args->controllers ? args->controllers : 1;
     list_init(&vm->disks);
     for (unsigned i = 0; i < HOTPLUG_CONTROLLERS_MAX; i++)
         vm->controllers[i] = (struct controller){.vm = vm, .number = i};
@@ -275,7 +275,7 @@ enum err hotplug_vm_add(struct hotplug *h, const struct hotplug_vm_args *args,
                          "vm %.64s: a name has up to %d letters, digits and "
                          ". _ -",
                          args->name, HOTPLUG_NAME_BYTES - 1);
-    if (args->controllers < 1 || args->controllers > HOTPLUG_CONTROLLERS_MAX)
+    if (args->controllers > HOTPLUG_CONTROLLERS_MAX)
         return diag_fail(why, E_INVAL, "vm %s: 1 to %d controllers, not %u",
                          args->name, HOTPLUG_CONTROLLERS_MAX,
                          args->controllers);

@@ -123,7 +123,7 @@ static enum err run_vm_add(struct control_call *call)
     struct daemon *d = daemon_of(call);
     struct hotplug_vm_args args = {
         .name = control_text(call, "vm"),
-        .controllers = (unsigned)min_u64(control_number(call, "controllers", 1),
+        .controllers = (unsigned)min_u64(control_number(call, "controllers", 0),
                                          UINT32_MAX),
     };
     enum err e = hotplug_vm_add(d->hotplug, &args, &call->why);
