@@ -215,20 +215,23 @@ struct fs_io {
     struct fs_client *client;
     struct loop *loop;
     struct task task;
-    struct list link;
-    void (*next)(struct fs_io *io);
-    enum err error;
+    void (*next)(struct fs_io *io); /* when the task runs */
+    void (*then)(struct fs_io *io); /* when transfer or commit is through */
+    struct list link;               /* of the one queue it waits in */
     struct fs_range {
-        struct list link;
+        struct list link, granted;
         uint64_t first, end; /* bytes */
         uint8_t mode;
         bool held;
     } range;
-    uint64_t pos, end, fresh_end, cursor;
-    uint64_t edge[2][2]; /* ALLOCATE, SETATTR: ragged edges to be zeroed */
-    unsigned inflight;   /* own loop only */
-    bool planning, turn, ragged;
-    struct store_io direct; /* the one LUN request of most */
+    enum err error;
+    uint8_t transfer;  /* what goes on between pos and end */
+    uint64_t pos, end; /* bytes in the file */
+    uint64_t cursor;   /* SYNC: a block; ALLOCATE: an edge */
+    uint32_t inflight, batch;
+    bool submitting, turn, stalled, queued, ask, modify, fresh;
+    bool flushed, took_size, took_time, background;
+    struct store_io direct; /* the one LUN request that most need */
 };
 void fs_io_submit(struct fs_client *client, struct fs_io *io);
 

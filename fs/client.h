@@ -1,0 +1,190 @@
+/* fs/client.h - the inside of a volume's client.
+ *
+ *   client.c         the table of open files, open and close, attributes
+ *   client_io.c      reads and writes: lock a range, then transfer
+ *   client_transfer.c   from positions in a file to requests on the LUN
+ *   client_commit.c  flush and tell the coordinator (I6), in the background too
+ *   client_space.c   truncate, allocate, punch, zero, seek
+ *   client_store.c   a file as a store     client_path.c  by path, blocking
+ *   client_map.c     where blocks are      client_range.c  who is busy where
+ *
+ * An fs_io runs on its submitter's loop only; what files and the client share
+ * is under mutexes that nobody holds over I/O.  It may wait for, always in
+ * this order (hence no deadlock):
+ *   its range of the file -> the file's turn -> the flush gate, or a piece
+ * The turn is one conversation at a time with the coordinator about one file:
+ * what a reply teaches is in place before the next question is put.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef LUNAR_FS_CLIENT_H
+#define LUNAR_FS_CLIENT_H
+
+#include "fs/client_map.h"
+#include "fs/client_range.h"
+#include "fs/fs.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+static_assert((int)MAP_BLOCK_BYTES == (int)FS_BLOCK_BYTES, "one block size");
+
+enum {
+    FILE_BUCKETS = 1024, /* open files by number; a power of two */
+    PIECE_IOVS = 64,     /* more entries than that go through the bounce */
+    PIECES_DEFAULT = 256,
+    COMMIT_MS_DEFAULT = 5000,
+    /* A commit is due early when that much waits for it: 256 MiB, or as many
+     * ranges as four messages hold. */
+    DIRTY_BLOCKS_MAX = 65536,
+    DIRTY_WRITES_MAX = 4 * FS_EXTENTS_MAX
+};
+/* The bits of fs_fallocate_args.mode. */
+enum {
+    FS_FALLOC_KEEP_SIZE = 1,
+    FS_FALLOC_PUNCH_HOLE = 2,
+    FS_FALLOC_ZERO_RANGE = 16
+};
+/* Ahead of a sequential writer: doubles from the first to the second. */
+#define AHEAD_BYTES_MIN (UINT64_C(64) << 10)
+#define AHEAD_BYTES_MAX (UINT64_C(64) << 20)
+#define FILE_BYTES_MAX  (MAP_BLOCKS_MAX * MAP_BLOCK_BYTES)
+
+/* A part of an io that needs an array of its own, or a bounce buffer. */
+struct fs_piece {
+    struct store_io io;
+    struct fs_io *owner;
+    struct list link;
+    struct iovec iov[PIECE_IOVS];
+    uint8_t *bounce; /* one block */
+    bool fresh;      /* WRITE: the blocks were INVALID_DATA */
+    uint64_t block, blocks;
+    uint64_t skip;      /* into the owner's iov, for what is bounced */
+    uint32_t low, high; /* of the bounced block, bytes */
+};
+
+struct fs_client {
+    struct store *lun;
+    struct fs_link *link;
+    struct loop *loop;
+    struct clock *clock;
+    uint64_t commit_ms;
+    struct timer commit_timer; /* loop's thread */
+    struct task commit_task, urgent_task;
+    /* Set before use: tell the kernel what it may not have seen. */
+    void (*changed)(void *arg, fs_ino ino);
+    void *changed_arg;
+
+    pthread_mutex_t files_mutex;
+    struct list files[FILE_BUCKETS]; /* lock: files_mutex */
+    size_t file_count;               /* lock: files_mutex */
+    struct list dirty;               /* lock: files_mutex */
+    bool commit_due;                 /* lock: files_mutex; task or timer set */
+    bool commit_urgent;              /* lock: files_mutex; task posted */
+
+    pthread_mutex_t pieces_mutex;
+    struct list pieces, pieces_waiting; /* lock: pieces_mutex */
+    struct fs_piece *piece_memory;
+    uint8_t *bounce_memory;
+
+    pthread_mutex_t gate_mutex;
+    bool gate_busy;                         /* lock: gate_mutex */
+    struct list gate_waiting, gate_flushed; /* lock: gate_mutex */
+};
+
+struct fs_file {
+    struct fs_client *client;
+    fs_ino ino;
+    struct list link;       /* lock: client->files_mutex */
+    struct list dirty_link; /* lock: client->files_mutex */
+    unsigned refs;          /* lock: client->files_mutex */
+    bool background_busy;   /* lock: client->files_mutex */
+    atomic_bool dirty_listed;
+    struct fs_io background;
+    /* How often the kernel has it open; set by the mount. */
+    atomic_uint kernel_opens;
+    /* Somebody writes it past the kernel: it may not cache. */
+    atomic_bool foreign;
+
+    pthread_mutex_t mutex; /* of all below; never held over I/O */
+    struct fs_map map;
+    struct range_locks ranges;
+    unsigned opens;
+    uint64_t size_bytes;
+    fs_time mtime;
+    bool size_dirty, time_dirty;
+    unsigned dirty_writes;
+    uint64_t run_end, run_bytes; /* the last sequential writer */
+    uint64_t ahead_end;          /* what was allocated ahead of it ends here */
+    uint64_t keep_end;           /* fallocate(2) asked for this much */
+    uint64_t grant;              /* 0: no layout */
+    enum err lost;               /* of a background commit; told once */
+    bool turn_busy;
+    struct list turn_waiting;
+    /* of the holder of the turn */
+    struct fs_io *talking;
+    struct fs_call call;
+    fs_extent *written; /* FS_EXTENTS_MAX of them; NULL until needed */
+};
+
+/* -- client.c -------------------------------------------------------------- */
+
+/* The open file, with a reference; NULL if it is not open. */
+struct fs_file *fs_file_find(struct fs_client *client, fs_ino ino);
+void fs_file_get(struct fs_file *file);
+void fs_file_put(struct fs_file *file);
+void fs_io_open(struct fs_io *io);
+void fs_io_close(struct fs_io *io);
+
+/* Run io->next on its loop, from any thread. */
+void fs_io_wake(struct fs_io *io);
+/* Give up range and turn, if held, and call done. */
+void fs_io_finish(struct fs_io *io, enum err e);
+/* Take the file's turn, then go on with `next`. */
+void fs_io_turn(struct fs_io *io, void (*next)(struct fs_io *io));
+void fs_io_turn_end(struct fs_io *io);
+/* Lock [first, end) bytes, rounded to blocks, then go on with `next`. */
+void fs_io_lock(struct fs_io *io, enum range_mode mode, uint64_t first,
+                uint64_t end, void (*next)(struct fs_io *io));
+void fs_io_unlock(struct fs_io *io);
+/* Start a call under the turn; fill in its arguments and send.  `next` finds
+ * the reply in file->call and calls fs_call_fini(). */
+struct fs_call *fs_io_call(struct fs_io *io, fs_op op);
+void fs_io_send(struct fs_io *io, void (*next)(struct fs_io *io));
+
+/* -- client_io.c ----------------------------------------------------------- */
+
+void fs_io_read(struct fs_io *io);
+void fs_io_write(struct fs_io *io);
+/* Data changed: new times, and word to the kernel unless it knows. */
+void fs_file_touch(struct fs_file *file, bool from_kernel);
+
+/* -- client_transfer.c ----------------------------------------------------- */
+
+enum { TRANSFER_READ, TRANSFER_WRITE, TRANSFER_ZERO };
+/* Move [io->pos, io->end) under the range that is held, then go on with
+ * `then`; io->error tells.  ZERO leaves alone what reads zeros anyway. */
+void fs_io_transfer(struct fs_io *io, uint8_t what, uint64_t pos, uint64_t end,
+                    void (*then)(struct fs_io *io));
+enum err fs_pieces_init(struct fs_client *client, unsigned pieces);
+void fs_pieces_fini(struct fs_client *client);
+
+/* -- client_commit.c ------------------------------------------------------- */
+
+void fs_io_sync(struct fs_io *io);
+/* Under the turn: flush, commit what is dirty; then `then`. */
+void fs_io_commit(struct fs_io *io, void (*then)(struct fs_io *io));
+/* It has something to commit: see to it in the background.
+ * lock: file->mutex is not held. */
+void fs_file_dirty(struct fs_file *file);
+bool fs_file_needs_commit(const struct fs_file *file, bool times);
+/* The commit timer and what hangs on it.  client->loop's thread. */
+void fs_commit_start(struct task *task);
+void fs_commit_urgent(struct task *task);
+void fs_commit_timer(struct timer *timer);
+
+/* -- client_space.c -------------------------------------------------------- */
+
+void fs_io_setattr(struct fs_io *io);
+void fs_io_allocate(struct fs_io *io);
+void fs_io_seek(struct fs_io *io);
+
+#endif

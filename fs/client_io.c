@@ -1,0 +1,175 @@
+/* fs/client_io.c - reads and writes of an open file: which range, how firmly,
+ * and what has changed afterwards.  client_transfer.c moves the bytes.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/client.h"
+
+enum { BLOCK = FS_BLOCK_BYTES };
+
+/* -- read ------------------------------------------------------------------ */
+
+static void read_done(struct fs_io *io)
+{
+    fs_io_finish(io, io->error);
+}
+
+/* Up to the end of the file; the LUN is read in whole blocks if the caller's
+ * memory takes them. */
+static void read_locked(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    uint64_t end = io->off_bytes + io->len_bytes, size;
+
+    pthread_mutex_lock(&f->mutex);
+    size = f->size_bytes;
+    pthread_mutex_unlock(&f->mutex);
+    io->count_bytes =
+        size > io->off_bytes ? min_u64(end, size) - io->off_bytes : 0;
+    if (!io->count_bytes)
+        end = io->off_bytes;
+    else if (size < end)
+        end = min_u64(end, align_up(size, io->client->lun->block_bytes));
+    fs_io_transfer(io, TRANSFER_READ, io->off_bytes, end, read_done);
+}
+
+void fs_io_read(struct fs_io *io)
+{
+    io->count_bytes = 0;
+    if (!range_ok(io->off_bytes, io->len_bytes, FILE_BYTES_MAX)) {
+        fs_io_finish(io, E_INVAL);
+        return;
+    }
+    fs_io_lock(io, RANGE_READ, io->off_bytes, io->off_bytes + io->len_bytes,
+               read_locked);
+}
+
+/* -- write ----------------------------------------------------------------- */
+
+void fs_file_touch(struct fs_file *file, bool from_kernel)
+{
+    struct fs_client *c = file->client;
+    uint64_t now_ns = clock_wall_ns(c->clock);
+    bool tell = false;
+
+    pthread_mutex_lock(&file->mutex);
+    file->mtime.s = (int64_t)(now_ns / NS_PER_S);
+    file->mtime.ns = (uint32_t)(now_ns % NS_PER_S);
+    file->time_dirty = true;
+    pthread_mutex_unlock(&file->mutex);
+    fs_file_dirty(file);
+    if (from_kernel || !c->changed)
+        return;
+    /* Pages of earlier opens go with the first word; of present ones, with
+     * every word. */
+    tell = !atomic_exchange(&file->foreign, true);
+    if (tell || atomic_load(&file->kernel_opens))
+        c->changed(c->changed_arg, file->ino);
+}
+
+static void write_done(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    uint64_t end = io->off_bytes + io->len_bytes;
+
+    if (io->error) {
+        fs_io_finish(io, io->error);
+        return;
+    }
+    pthread_mutex_lock(&f->mutex);
+    if (end > f->size_bytes) {
+        f->size_bytes = end;
+        f->size_dirty = true;
+    }
+    pthread_mutex_unlock(&f->mutex);
+    fs_file_touch(f, io->from_kernel);
+    io->count_bytes = io->len_bytes;
+    fs_io_finish(io, E_OK);
+}
+
+static void write_locked(struct fs_io *io)
+{
+    fs_io_transfer(io, TRANSFER_WRITE, io->off_bytes,
+                   io->off_bytes + io->len_bytes, write_done);
+}
+
+static bool is_data(const struct fs_file *f, uint64_t off_bytes)
+{
+    return fs_map_find(&f->map, off_bytes / BLOCK, 1).state == MAP_DATA;
+}
+
+/* Whole blocks, and whole LUN blocks of what is data already, may be written
+ * side by side.  lock: f->mutex */
+static enum range_mode write_mode(const struct fs_io *io)
+{
+    uint64_t first = io->off_bytes, end = first + io->len_bytes;
+    uint32_t unit = io->client->lun->block_bytes;
+
+    if (is_aligned(first, BLOCK) && is_aligned(end, BLOCK))
+        return RANGE_WRITE;
+    if (is_aligned(first, unit) && is_aligned(end, unit) &&
+        is_data(io->file, first) && is_data(io->file, end - 1))
+        return RANGE_WRITE;
+    return RANGE_MODIFY;
+}
+
+static void write_lock(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    enum range_mode mode;
+
+    pthread_mutex_lock(&f->mutex);
+    f->run_bytes = io->off_bytes == f->run_end ? f->run_bytes + io->len_bytes
+                                               : io->len_bytes;
+    f->run_end = io->off_bytes + io->len_bytes;
+    mode = write_mode(io);
+    pthread_mutex_unlock(&f->mutex);
+    fs_io_lock(io, mode, io->off_bytes, io->off_bytes + io->len_bytes,
+               write_locked);
+}
+
+static void gap_zeroed(struct fs_io *io)
+{
+    if (io->error) {
+        fs_io_finish(io, io->error);
+        return;
+    }
+    fs_io_unlock(io);
+    write_lock(io);
+}
+
+static void gap_locked(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    uint64_t size;
+
+    pthread_mutex_lock(&f->mutex);
+    size = f->size_bytes;
+    pthread_mutex_unlock(&f->mutex);
+    fs_io_transfer(io, TRANSFER_ZERO, size,
+                   min_u64(io->off_bytes, io->range.end), gap_zeroed);
+}
+
+/* A write beyond the end makes what lies between part of the file.  In the
+ * block that holds the end there may be bytes that were never part of it: of
+ * a write that failed, or whose size a crash lost.  They must read zeros. */
+void fs_io_write(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    uint64_t size;
+
+    io->count_bytes = 0;
+    if (!range_ok(io->off_bytes, io->len_bytes, FILE_BYTES_MAX)) {
+        fs_io_finish(io, E_TOO_BIG);
+        return;
+    }
+    if (!io->len_bytes) {
+        fs_io_finish(io, E_OK);
+        return;
+    }
+    pthread_mutex_lock(&f->mutex);
+    size = f->size_bytes;
+    pthread_mutex_unlock(&f->mutex);
+    if (io->off_bytes > size && !is_aligned(size, BLOCK))
+        fs_io_lock(io, RANGE_MODIFY, size, align_up(size, BLOCK), gap_locked);
+    else
+        write_lock(io);
+}

@@ -1,0 +1,367 @@
+/* fs/client_space.c - what changes the shape of a file: truncate, allocate,
+ * punch, zero; and asking for it: seek.  Ragged edges are zeroed on the LUN
+ * here, whole blocks are the coordinator's.  I/O in the way is drained by the
+ * FREE range; whatever may fail for want of memory does so before the call.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/client.h"
+
+enum { BLOCK = FS_BLOCK_BYTES };
+
+static uint64_t size_of(struct fs_file *f)
+{
+    uint64_t size;
+
+    pthread_mutex_lock(&f->mutex);
+    size = f->size_bytes;
+    pthread_mutex_unlock(&f->mutex);
+    return size;
+}
+
+/* The turn's next step, or the end of the io if the last one failed. */
+static bool failed(struct fs_io *io)
+{
+    if (io->error)
+        fs_io_finish(io, io->error);
+    return io->error != E_OK;
+}
+
+/* -- a new size, under FREE from the smaller of the two to the end --------- */
+
+/* What the file knows once the coordinator has agreed on `size`. */
+static void size_changed(struct fs_file *f, uint64_t size)
+{
+    uint64_t end = div_round_up(size, BLOCK);
+
+    pthread_mutex_lock(&f->mutex);
+    if (size < f->size_bytes) {
+        fs_map_drop(&f->map, end, MAP_BLOCKS_MAX, MAP_HOLE);
+        f->ahead_end = min_u64(f->ahead_end, end * BLOCK);
+        f->keep_end = min_u64(f->keep_end, end * BLOCK);
+    }
+    f->size_bytes = size;
+    f->size_dirty = f->time_dirty = false;
+    pthread_mutex_unlock(&f->mutex);
+}
+
+static void setattr_replied(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    const fs_setattr_args *a = &f->call.request.args.fs_args_u.setattr;
+    enum err e = f->call.reply.error;
+
+    if (!e) {
+        io->attr = f->call.reply.result.fs_result_u.setattr;
+        if (a->mask & FS_SET_SIZE)
+            size_changed(f, a->size_bytes);
+    } else if (io->took_time) {
+        pthread_mutex_lock(&f->mutex);
+        f->time_dirty = true;
+        pthread_mutex_unlock(&f->mutex);
+    }
+    fs_call_fini(&f->call);
+    if (!e)
+        fs_client_overlay(io->client, &io->attr);
+    fs_io_finish(io, e);
+}
+
+/* An uncommitted time is older than this request. */
+static void setattr_turn(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    const fs_setattr_args *a = &io->setattr;
+    struct fs_call *call;
+    enum err e = E_OK;
+
+    pthread_mutex_lock(&f->mutex);
+    if (a->mask & FS_SET_SIZE)
+        e = fs_map_cut(&f->map, div_round_up(a->size_bytes, BLOCK),
+                       MAP_BLOCKS_MAX);
+    io->took_time =
+        !e && f->time_dirty && (a->mask & (FS_SET_MTIME | FS_SET_MTIME_NOW));
+    if (io->took_time)
+        f->time_dirty = false;
+    pthread_mutex_unlock(&f->mutex);
+    if (e) {
+        fs_io_finish(io, e);
+        return;
+    }
+    call = fs_io_call(io, FS_OP_SETATTR);
+    call->request.args.fs_args_u.setattr = *a;
+    fs_io_send(io, setattr_replied);
+}
+
+static void tail_zeroed(struct fs_io *io)
+{
+    if (!failed(io))
+        fs_io_turn(io, setattr_turn);
+}
+
+static void setattr_lock(struct fs_io *io);
+
+/* Zero what a smaller size cuts off in its last block, and what a larger one
+ * takes in (see fs_io_write). */
+static void setattr_locked(struct fs_io *io)
+{
+    uint64_t old = size_of(io->file), new = io->setattr.size_bytes;
+    uint64_t from = min_u64(old, new);
+    uint64_t to = min_u64(align_up(from, BLOCK), max_u64(old, new));
+
+    if (from < io->range.first) {
+        fs_io_unlock(io);
+        setattr_lock(io);
+        return;
+    }
+    fs_io_transfer(io, TRANSFER_ZERO, from, to, tail_zeroed);
+}
+
+static void setattr_lock(struct fs_io *io)
+{
+    uint64_t from = min_u64(size_of(io->file), io->setattr.size_bytes);
+
+    fs_io_lock(io, RANGE_FREE, from, FILE_BYTES_MAX, setattr_locked);
+}
+
+void fs_io_setattr(struct fs_io *io)
+{
+    io->setattr.ino = io->file->ino;
+    if (!(io->setattr.mask & FS_SET_SIZE))
+        fs_io_turn(io, setattr_turn);
+    else if (io->setattr.size_bytes > FILE_BYTES_MAX - BLOCK)
+        fs_io_finish(io, E_TOO_BIG);
+    else
+        setattr_lock(io);
+}
+
+/* -- allocate, punch, zero ------------------------------------------------- */
+
+static uint64_t end_of(const struct fs_io *io)
+{
+    return io->off_bytes + io->len_bytes;
+}
+
+static bool takes_away(const struct fs_io *io)
+{
+    return io->mode & (FS_FALLOC_PUNCH_HOLE | FS_FALLOC_ZERO_RANGE);
+}
+
+static bool grows(const struct fs_io *io, uint64_t size)
+{
+    return !(io->mode & FS_FALLOC_KEEP_SIZE) && end_of(io) > size;
+}
+
+static void allocate_grown(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    enum err e = f->call.reply.error;
+
+    fs_call_fini(&f->call);
+    if (!e)
+        size_changed(f, end_of(io));
+    fs_io_finish(io, e);
+}
+
+/* Whole blocks are done; the size is exact to the byte. */
+static void allocate_grow(struct fs_io *io)
+{
+    struct fs_call *call;
+
+    if (!grows(io, size_of(io->file))) {
+        fs_io_finish(io, E_OK);
+        return;
+    }
+    call = fs_io_call(io, FS_OP_SETATTR);
+    call->request.args.fs_args_u.setattr =
+        (fs_setattr_args){.ino = io->file->ino,
+                          .mask = FS_SET_SIZE | FS_SET_MTIME_NOW,
+                          .size_bytes = end_of(io)};
+    fs_io_send(io, allocate_grown);
+}
+
+/* The blocks that the coordinator deals with. */
+static void whole_blocks(const struct fs_io *io, uint64_t *ret_first,
+                         uint64_t *ret_count)
+{
+    uint64_t first = io->off_bytes / BLOCK, end = end_of(io) / BLOCK;
+
+    if (takes_away(io))
+        first = div_round_up(io->off_bytes, BLOCK);
+    else
+        end = div_round_up(end_of(io), BLOCK);
+    *ret_first = first;
+    *ret_count = end > first ? end - first : 0;
+}
+
+static void allocate_replied(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    enum err e = f->call.reply.error;
+    uint64_t first, count;
+
+    fs_call_fini(&f->call);
+    if (e) {
+        fs_io_finish(io, e);
+        return;
+    }
+    whole_blocks(io, &first, &count);
+    pthread_mutex_lock(&f->mutex);
+    if (!takes_away(io))
+        fs_map_forget(&f->map, first, count);
+    else
+        fs_map_drop(&f->map, first, count,
+                    io->mode & FS_FALLOC_PUNCH_HOLE ? MAP_HOLE : MAP_UNKNOWN);
+    if (!(io->mode & FS_FALLOC_PUNCH_HOLE))
+        f->keep_end = max_u64(f->keep_end, (first + count) * BLOCK);
+    pthread_mutex_unlock(&f->mutex);
+    allocate_grow(io);
+}
+
+static void allocate_turn(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    uint64_t first, count;
+    struct fs_call *call;
+    enum err e;
+
+    whole_blocks(io, &first, &count);
+    if (!count) {
+        allocate_grow(io);
+        return;
+    }
+    pthread_mutex_lock(&f->mutex);
+    e = fs_map_cut(&f->map, first, count);
+    pthread_mutex_unlock(&f->mutex);
+    if (e) {
+        fs_io_finish(io, e);
+        return;
+    }
+    call = fs_io_call(io, FS_OP_FALLOCATE);
+    call->request.args.fs_args_u.fallocate =
+        (fs_fallocate_args){.ino = f->ino,
+                            .mode = io->mode | FS_FALLOC_KEEP_SIZE,
+                            .off_bytes = first * BLOCK,
+                            .len_bytes = count * BLOCK};
+    fs_io_send(io, allocate_replied);
+}
+
+/* The parts of blocks that are to read zeros: before the first whole block,
+ * after the last, and behind the old end of a file that grows. */
+static void allocate_edge(const struct fs_io *io, uint64_t edge,
+                          uint64_t *ret_from, uint64_t *ret_to)
+{
+    uint64_t from = io->off_bytes, end = end_of(io);
+    uint64_t head = min_u64(align_up(from, BLOCK), end);
+    uint64_t size = size_of(io->file);
+
+    *ret_from = *ret_to = 0;
+    if (edge == 0 && takes_away(io)) {
+        *ret_from = from;
+        *ret_to = head;
+    } else if (edge == 1 && takes_away(io)) {
+        *ret_from = max_u64(head, align_down(end, BLOCK));
+        *ret_to = end;
+    } else if (edge == 2 && grows(io, size)) {
+        *ret_from = size;
+        *ret_to = min_u64(align_up(size, BLOCK), end);
+    }
+}
+
+enum { ALLOCATE_EDGES = 3 };
+
+static void allocate_edges(struct fs_io *io)
+{
+    uint64_t from, to;
+
+    if (failed(io))
+        return;
+    if (io->cursor == ALLOCATE_EDGES) {
+        if (takes_away(io))
+            fs_file_touch(io->file, io->from_kernel);
+        fs_io_turn(io, allocate_turn);
+        return;
+    }
+    allocate_edge(io, io->cursor++, &from, &to);
+    fs_io_transfer(io, TRANSFER_ZERO, from, to, allocate_edges);
+}
+
+static void allocate_lock(struct fs_io *io);
+
+static void allocate_locked(struct fs_io *io)
+{
+    uint64_t size = size_of(io->file);
+
+    if (grows(io, size) && size < io->range.first) {
+        fs_io_unlock(io);
+        allocate_lock(io);
+        return;
+    }
+    io->cursor = 0;
+    allocate_edges(io);
+}
+
+static void allocate_lock(struct fs_io *io)
+{
+    uint64_t size = size_of(io->file), first = io->off_bytes;
+    uint64_t end = end_of(io);
+
+    if (!(io->mode & FS_FALLOC_KEEP_SIZE)) {
+        first = min_u64(first, size);
+        end = FILE_BYTES_MAX;
+    }
+    fs_io_lock(io, RANGE_FREE, first, end, allocate_locked);
+}
+
+void fs_io_allocate(struct fs_io *io)
+{
+    const uint32_t known =
+        FS_FALLOC_KEEP_SIZE | FS_FALLOC_PUNCH_HOLE | FS_FALLOC_ZERO_RANGE;
+    enum err e = E_OK;
+
+    if ((io->mode & ~known) || (io->mode & known) == FS_FALLOC_PUNCH_HOLE ||
+        (io->mode & FS_FALLOC_PUNCH_HOLE && io->mode & FS_FALLOC_ZERO_RANGE))
+        e = E_UNSUPPORTED;
+    else if (!io->len_bytes)
+        e = E_INVAL;
+    else if (!range_ok(io->off_bytes, io->len_bytes, FILE_BYTES_MAX - BLOCK))
+        e = E_TOO_BIG;
+    if (e)
+        fs_io_finish(io, e);
+    else
+        allocate_lock(io);
+}
+
+/* -- seek ------------------------------------------------------------------ */
+
+static void seek_replied(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    enum err e = f->call.reply.error;
+
+    if (!e)
+        io->off_bytes = f->call.reply.result.fs_result_u.seek_off_bytes;
+    fs_call_fini(&f->call);
+    fs_io_finish(io, e);
+}
+
+static void seek_send(struct fs_io *io)
+{
+    struct fs_call *call;
+
+    if (failed(io))
+        return;
+    call = fs_io_call(io, FS_OP_SEEK);
+    call->request.args.fs_args_u.seek = (fs_seek_args){
+        .ino = io->file->ino, .off_bytes = io->off_bytes, .hole = io->hole};
+    fs_io_send(io, seek_replied);
+}
+
+/* Only the coordinator knows all extents, and it must know ours. */
+static void seek_turn(struct fs_io *io)
+{
+    fs_io_commit(io, seek_send);
+}
+
+void fs_io_seek(struct fs_io *io)
+{
+    io->data_only = true;
+    fs_io_turn(io, seek_turn);
+}
