@@ -285,7 +285,6 @@ static void file_opened(struct fs_file *f, const fs_attr *attr, bool fresh)
         f->size_bytes = attr->size_bytes;
         f->size_dirty = f->time_dirty = false;
         f->run_end = f->run_bytes = f->grant = 0;
-        f->ahead_end = f->keep_end = 0;
         f->lost = E_OK;
         atomic_store(&f->foreign, false);
         if (fresh && attr->size_bytes == 0)
@@ -394,33 +393,6 @@ static void close_layout(struct fs_io *io)
     fs_io_send(io, layout_returned);
 }
 
-static void close_trimmed(struct fs_io *io)
-{
-    fs_call_fini(&io->file->call);
-    close_layout(io);
-}
-
-/* What was allocated ahead of a writer who did not come goes back. */
-static void close_trim(struct fs_io *io)
-{
-    struct fs_file *f = io->file;
-    uint64_t first =
-        max_u64(align_up(f->size_bytes, FS_BLOCK_BYTES), f->keep_end);
-    struct fs_call *call;
-
-    if (f->ahead_end <= first) {
-        close_layout(io);
-        return;
-    }
-    call = fs_io_call(io, FS_OP_FALLOCATE);
-    call->request.args.fs_args_u.fallocate =
-        (fs_fallocate_args){.ino = f->ino,
-                            .mode = FS_FALLOC_KEEP_SIZE | FS_FALLOC_PUNCH_HOLE,
-                            .off_bytes = first,
-                            .len_bytes = f->ahead_end - first};
-    fs_io_send(io, close_trimmed);
-}
-
 static void close_turn(struct fs_io *io)
 {
     struct fs_file *f = io->file;
@@ -429,9 +401,9 @@ static void close_turn(struct fs_io *io)
     if (f->opens > 1)
         close_send(io);
     else if (fs_file_needs_commit(f, true))
-        fs_io_commit(io, close_trim);
+        fs_io_commit(io, close_layout);
     else
-        close_trim(io);
+        close_layout(io);
 }
 
 /* Not while anybody's io runs under this open: the last one finds no range

@@ -70,7 +70,7 @@ struct fs_client {
     struct timer commit_timer; /* loop's thread */
     struct task commit_task, urgent_task;
     /* Set before use: tell the kernel what it may not have seen. */
-    void (*changed)(void *arg, fs_ino ino);
+    void (*changed)(void *arg, struct fs_file *file);
     void *changed_arg;
 
     pthread_mutex_t files_mutex;
@@ -99,7 +99,8 @@ struct fs_file {
     bool background_busy;   /* lock: client->files_mutex */
     atomic_bool dirty_listed;
     struct fs_io background;
-    /* How often the kernel has it open; set by the mount. */
+    /* The mount's: its queue of news, and how often the kernel has it open. */
+    struct list changed_link;
     atomic_uint kernel_opens;
     /* Somebody writes it past the kernel: it may not cache. */
     atomic_bool foreign;
@@ -113,8 +114,6 @@ struct fs_file {
     bool size_dirty, time_dirty;
     unsigned dirty_writes;
     uint64_t run_end, run_bytes; /* the last sequential writer */
-    uint64_t ahead_end;          /* what was allocated ahead of it ends here */
-    uint64_t keep_end;           /* fallocate(2) asked for this much */
     uint64_t grant;              /* 0: no layout */
     enum err lost;               /* of a background commit; told once */
     bool turn_busy;

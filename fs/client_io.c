@@ -62,7 +62,7 @@ void fs_file_touch(struct fs_file *file, bool from_kernel)
      * every word. */
     tell = !atomic_exchange(&file->foreign, true);
     if (tell || atomic_load(&file->kernel_opens))
-        c->changed(c->changed_arg, file->ino);
+        c->changed(c->changed_arg, file);
 }
 
 static void write_done(struct fs_io *io)

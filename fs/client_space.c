@@ -33,11 +33,8 @@ static void size_changed(struct fs_file *f, uint64_t size)
     uint64_t end = div_round_up(size, BLOCK);
 
     pthread_mutex_lock(&f->mutex);
-    if (size < f->size_bytes) {
+    if (size < f->size_bytes)
         fs_map_drop(&f->map, end, MAP_BLOCKS_MAX, MAP_HOLE);
-        f->ahead_end = min_u64(f->ahead_end, end * BLOCK);
-        f->keep_end = min_u64(f->keep_end, end * BLOCK);
-    }
     f->size_bytes = size;
     f->size_dirty = f->time_dirty = false;
     pthread_mutex_unlock(&f->mutex);
@@ -209,8 +206,6 @@ static void allocate_replied(struct fs_io *io)
     else
         fs_map_drop(&f->map, first, count,
                     io->mode & FS_FALLOC_PUNCH_HOLE ? MAP_HOLE : MAP_UNKNOWN);
-    if (!(io->mode & FS_FALLOC_PUNCH_HOLE))
-        f->keep_end = max_u64(f->keep_end, (first + count) * BLOCK);
     pthread_mutex_unlock(&f->mutex);
     allocate_grow(io);
 }

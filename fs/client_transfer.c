@@ -368,7 +368,7 @@ static void layout_replied(struct fs_io *io)
 static void layout_ask(struct fs_io *io)
 {
     struct fs_file *f = io->file;
-    uint64_t block = io->pos / BLOCK, first = block * BLOCK, len, size;
+    uint64_t block = io->pos / BLOCK, first = block * BLOCK, len;
     struct fs_call *call;
     struct map_run run;
     bool rw;
@@ -377,7 +377,6 @@ static void layout_ask(struct fs_io *io)
     run = fs_map_find(&f->map, block, MAP_BLOCKS_MAX - block);
     rw = io->transfer != TRANSFER_READ && run.state != MAP_UNKNOWN;
     len = rw ? ahead_of(io, &run) : FILE_BYTES_MAX - first;
-    size = f->size_bytes;
     pthread_mutex_unlock(&f->mutex);
     if (rw ? writable(run.state) : readable(run.state)) {
         fs_io_turn_end(io);
@@ -385,8 +384,6 @@ static void layout_ask(struct fs_io *io)
         return;
     }
     len = align_up(max_u64(len, 1), BLOCK);
-    if (rw && run.state == MAP_HOLE && first + len > size)
-        f->ahead_end = max_u64(f->ahead_end, first + len);
     call = fs_io_call(io, FS_OP_LAYOUTGET);
     call->request.args.fs_args_u.layoutget = (fs_layoutget_args){
         .ino = f->ino,

@@ -1,0 +1,509 @@
+/* fs/fuse_file.c - open files as the kernel sees them: open and release, data,
+ * space, copying.  Data goes between the request's own memory and the LUN.
+ *
+ * O_DIRECT goes past the page cache, several writes at a time.  Everything
+ * else is cached and stays cached over close and open: whatever changes a
+ * file passes the kernel, or is told to it (fuse_notify.c).  A file that is
+ * being written past the kernel (a running VM's disk) is not cached at all.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/fuse.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+/* -- files that the kernel has open ---------------------------------------- */
+
+static struct list *bucket_of(struct fs_fuse *fuse, uint64_t node)
+{
+    return &fuse->files[node & (FUSE_FILE_BUCKETS - 1)];
+}
+
+struct fuse_file *fuse_file_find(struct fs_fuse *fuse, uint64_t node)
+{
+    list_for_each (at, bucket_of(fuse, node)) {
+        struct fuse_file *f = container_of(at, struct fuse_file, link);
+
+        if (f->node == node)
+            return f;
+    }
+    return NULL;
+}
+
+static enum err file_opened(struct fuse_op *op, bool write)
+{
+    struct fuse_file *f = fuse_file_find(op->fuse, op->node);
+
+    if (!f) {
+        f = calloc(1, sizeof *f);
+        if (!f)
+            return E_NOMEM;
+        f->volume = op->volume;
+        f->node = op->node;
+        f->file = op->io.file;
+        f->volume->files++;
+        list_push_front(bucket_of(op->fuse, op->node), &f->link);
+    }
+    f->mode = op->io.attr.mode;
+    f->readers += !write;
+    f->writers += write;
+    atomic_fetch_add(&f->file->kernel_opens, 1);
+    return E_OK;
+}
+
+/* The client's file may end with the close that follows. */
+static struct fs_file *file_closed(struct fuse_file *f, bool write)
+{
+    struct fs_file *file = f->file;
+
+    atomic_fetch_sub(&file->kernel_opens, 1);
+    f->readers -= !write;
+    f->writers -= write;
+    if (!f->readers && !f->writers) {
+        list_remove(&f->link);
+        f->volume->files--;
+        free(f);
+    }
+    return file;
+}
+
+/* -- open, create, release ------------------------------------------------- */
+
+static bool opens_to_write(uint32_t flags)
+{
+    return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* What the coordinator counts it as is all that a handle says. */
+static struct fuse_open_out open_reply(const struct fuse_op *op, bool write)
+{
+    struct fuse_open_out out = {.fh = write, .open_flags = FOPEN_KEEP_CACHE};
+
+    if (op->flags & O_DIRECT || atomic_load(&op->io.file->foreign))
+        out.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+    return out;
+}
+
+static void closed_again(struct fs_io *io, enum err e)
+{
+    (void)e;
+    fuse_op_error(fuse_op_of_io(io), E_NOMEM);
+}
+
+/* Enter it; if that fails, close it and say so. */
+static bool enter(struct fuse_op *op, bool write)
+{
+    struct fs_file *file = op->io.file;
+
+    if (!file_opened(op, write))
+        return true;
+    fuse_op_io(op, FS_IO_CLOSE, file)->write = write;
+    fuse_op_submit(op, closed_again);
+    return false;
+}
+
+static void opened(struct fs_io *io, enum err e)
+{
+    struct fuse_op *op = fuse_op_of_io(io);
+    bool write = opens_to_write(op->flags);
+    struct fuse_open_out out;
+
+    if (e) {
+        fuse_op_error(op, e);
+        return;
+    }
+    if (!enter(op, write))
+        return;
+    /* not fuse_reply_open(): libfuse has no word for parallel writes */
+    out = open_reply(op, write);
+    fuse_reply_buf(op->req, (const char *)&out, sizeof out);
+    fuse_op_end(op);
+}
+
+static void handle_open(fuse_req_t req, fuse_ino_t node,
+                        struct fuse_file_info *fi)
+{
+    struct fuse_op *op = fuse_op_begin(req, node);
+
+    if (!op)
+        return;
+    op->flags = (uint32_t)fi->flags;
+    fuse_op_io(op, FS_IO_OPEN, NULL)->ino = ino_of(node);
+    op->io.write = opens_to_write(op->flags);
+    fuse_op_submit(op, opened);
+}
+
+static struct fuse_attr attr_out(const struct stat *st)
+{
+    return (struct fuse_attr){.ino = st->st_ino,
+                              .size = (uint64_t)st->st_size,
+                              .blocks = (uint64_t)st->st_blocks,
+                              .atime = (uint64_t)st->st_atim.tv_sec,
+                              .mtime = (uint64_t)st->st_mtim.tv_sec,
+                              .ctime = (uint64_t)st->st_ctim.tv_sec,
+                              .atimensec = (uint32_t)st->st_atim.tv_nsec,
+                              .mtimensec = (uint32_t)st->st_mtim.tv_nsec,
+                              .ctimensec = (uint32_t)st->st_ctim.tv_nsec,
+                              .mode = st->st_mode,
+                              .nlink = (uint32_t)st->st_nlink,
+                              .uid = st->st_uid,
+                              .gid = st->st_gid,
+                              .rdev = (uint32_t)st->st_rdev,
+                              .blksize = (uint32_t)st->st_blksize};
+}
+
+/* A created file counts as read: handles are refused to writers, and nobody
+ * can hold one of it yet. */
+void fuse_create_reply(struct fuse_op *op)
+{
+    struct {
+        struct fuse_entry_out entry;
+        struct fuse_open_out open;
+    } out;
+    struct fuse_entry_param e;
+
+    if (!enter(op, false))
+        return;
+    fuse_entry_fill(op->volume, &op->io.attr, &e);
+    memset(&out, 0, sizeof out);
+    out.entry =
+        (struct fuse_entry_out){.nodeid = e.ino,
+                                .generation = e.generation,
+                                .entry_valid = (uint64_t)e.entry_timeout,
+                                .attr_valid = (uint64_t)e.attr_timeout,
+                                .attr = attr_out(&e.attr)};
+    out.open = open_reply(op, false);
+    fuse_reply_buf(op->req, (const char *)&out, sizeof out);
+    fuse_op_end(op);
+}
+
+static void released(struct fs_io *io, enum err e)
+{
+    fuse_op_error(fuse_op_of_io(io), e);
+}
+
+static void handle_release(fuse_req_t req, fuse_ino_t node,
+                           struct fuse_file_info *fi)
+{
+    struct fuse_op *op = fuse_op_begin_file(req, node);
+    bool write = fi->fh & 1;
+
+    if (!op)
+        return;
+    fuse_op_io(op, FS_IO_CLOSE, file_closed(op->file, write))->write = write;
+    fuse_op_submit(op, released);
+}
+
+/* -- closing all, when the mount goes -------------------------------------- */
+
+struct last_close {
+    struct fs_io io;
+    struct fs_fuse *fuse;
+};
+
+static void last_closed(struct fs_io *io, enum err e)
+{
+    struct last_close *l = container_of(io, struct last_close, io);
+    struct fs_fuse *fuse = l->fuse;
+
+    (void)e; /* its writer has been told by fsync, or did not ask */
+    free(l);
+    fuse->busy--;
+    fuse_check_drained(fuse);
+}
+
+static void close_one(struct fs_fuse *fuse, struct fuse_file *f, bool write)
+{
+    struct fs_client *client = f->volume->client;
+    struct last_close *l = calloc(1, sizeof *l);
+
+    ASSERT(l != NULL);
+    l->fuse = fuse;
+    l->io = (struct fs_io){.op = FS_IO_CLOSE,
+                           .file = file_closed(f, write),
+                           .write = write,
+                           .done = last_closed};
+    fuse->busy++;
+    fs_io_submit(client, &l->io);
+}
+
+static void close_all(struct fs_fuse *fuse, struct fuse_file *f)
+{
+    unsigned readers = f->readers, writers = f->writers;
+
+    while (readers--)
+        close_one(fuse, f, false);
+    while (writers--)
+        close_one(fuse, f, true);
+}
+
+void fuse_files_close(struct fs_fuse *fuse)
+{
+    for (size_t i = 0; i < FUSE_FILE_BUCKETS; i++)
+        list_for_each (at, &fuse->files[i])
+            close_all(fuse, container_of(at, struct fuse_file, link));
+    fuse_check_drained(fuse);
+}
+
+/* -- read ------------------------------------------------------------------ */
+
+static void was_read(struct fs_io *io, enum err e)
+{
+    struct fuse_op *op = fuse_op_of_io(io);
+
+    if (e) {
+        fuse_op_error(op, e);
+        return;
+    }
+    fuse_reply_buf(op->req, (const char *)op->data, io->count_bytes);
+    fuse_op_end(op);
+}
+
+static struct fs_io *data_io(struct fuse_op *op, enum fs_io_op what, void *at,
+                             size_t size, off_t off)
+{
+    struct fs_io *io = fuse_op_io(op, what, op->file->file);
+
+    op->iov = (struct iovec){.iov_base = at, .iov_len = size};
+    io->off_bytes = (uint64_t)off;
+    io->len_bytes = size;
+    io->iov = &op->iov;
+    io->iov_count = 1;
+    return io;
+}
+
+static void handle_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
+                        struct fuse_file_info *fi)
+{
+    struct fuse_op *op = fuse_op_begin_file(req, node);
+
+    (void)fi;
+    if (!op)
+        return;
+    data_io(op, FS_IO_READ, op->data, min_u64(size, FUSE_DATA_BYTES), off);
+    fuse_op_submit(op, was_read);
+}
+
+/* -- write ----------------------------------------------------------------- */
+
+static void was_written(struct fs_io *io, enum err e)
+{
+    struct fuse_op *op = fuse_op_of_io(io);
+
+    if (e) {
+        fuse_op_error(op, e);
+        return;
+    }
+    fuse_reply_write(op->req, io->count_bytes);
+    fuse_op_end(op);
+}
+
+static void write_data(struct fuse_op *op)
+{
+    struct fuse_copy *c = &op->copy;
+
+    data_io(op, FS_IO_WRITE, op->request + FUSE_WRITE_HEADERS, c->len,
+            (off_t)c->to_off);
+    fuse_op_submit(op, was_written);
+}
+
+static void privileges_killed(struct fs_io *io, enum err e)
+{
+    struct fuse_op *op = fuse_op_of_io(io);
+
+    if (e) {
+        fuse_op_error(op, e);
+        return;
+    }
+    op->file->mode = io->attr.mode;
+    write_data(op);
+}
+
+/* Does a write by somebody without CAP_FSETID change the mode?  (As the
+ * kernel's setattr_should_drop_suidgid().) */
+static bool mode_drops(uint32_t mode)
+{
+    return (mode & S_ISUID) || ((mode & S_ISGID) && (mode & S_IXGRP));
+}
+
+static void handle_write(fuse_req_t req, fuse_ino_t node, const char *data,
+                         size_t size, off_t off, struct fuse_file_info *fi)
+{
+    struct fuse_op *op = fuse_op_begin_file(req, node);
+    const struct fuse_write_in *in;
+
+    (void)fi;
+    (void)data; /* it is where the request is */
+    if (!op)
+        return;
+    in = (const void *)(op->request + sizeof(struct fuse_in_header));
+    op->copy.len = size;
+    op->copy.to_off = (uint64_t)off;
+    if (!(in->write_flags & FUSE_WRITE_KILL_SUIDGID) ||
+        !mode_drops(op->file->mode)) {
+        write_data(op);
+        return;
+    }
+    fuse_op_io(op, FS_IO_SETATTR, op->file->file)->setattr.mask =
+        FS_SET_KILL_PRIV;
+    fuse_op_submit(op, privileges_killed);
+}
+
+/* -- fsync, fallocate, lseek ----------------------------------------------- */
+
+static void answer_error(struct fs_io *io, enum err e)
+{
+    fuse_op_error(fuse_op_of_io(io), e);
+}
+
+static void handle_fsync(fuse_req_t req, fuse_ino_t node, int data_only,
+                         struct fuse_file_info *fi)
+{
+    struct fuse_op *op = fuse_op_begin_file(req, node);
+
+    (void)fi;
+    if (!op)
+        return;
+    fuse_op_io(op, FS_IO_SYNC, op->file->file)->data_only = data_only;
+    fuse_op_submit(op, answer_error);
+}
+
+static void handle_fallocate(fuse_req_t req, fuse_ino_t node, int mode,
+                             off_t off, off_t len, struct fuse_file_info *fi)
+{
+    struct fuse_op *op = fuse_op_begin_file(req, node);
+    struct fs_io *io;
+
+    (void)fi;
+    if (!op)
+        return;
+    io = fuse_op_io(op, FS_IO_ALLOCATE, op->file->file);
+    io->mode = (uint32_t)mode;
+    io->off_bytes = (uint64_t)off;
+    io->len_bytes = (uint64_t)len;
+    fuse_op_submit(op, answer_error);
+}
+
+static void sought(struct fs_io *io, enum err e)
+{
+    struct fuse_op *op = fuse_op_of_io(io);
+
+    if (e) {
+        fuse_op_error(op, e);
+        return;
+    }
+    fuse_reply_lseek(op->req, (off_t)io->off_bytes);
+    fuse_op_end(op);
+}
+
+/* The kernel sends SEEK_DATA and SEEK_HOLE only. */
+static void handle_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
+                         struct fuse_file_info *fi)
+{
+    struct fuse_op *op = fuse_op_begin_file(req, node);
+    struct fs_io *io;
+
+    (void)fi;
+    if (!op)
+        return;
+    io = fuse_op_io(op, FS_IO_SEEK, op->file->file);
+    io->off_bytes = (uint64_t)off;
+    io->hole = whence == SEEK_HOLE;
+    fuse_op_submit(op, sought);
+}
+
+/* -- copy_file_range -------------------------------------------------------
+ * Read and write in turns through the request's memory: small layouts, and no
+ * long operation at the coordinator. */
+
+static void copy_next(struct fuse_op *op);
+
+static void copy_end(struct fuse_op *op, enum err e)
+{
+    if (e && !op->copy.done) {
+        fuse_op_error(op, e);
+        return;
+    }
+    fuse_reply_write(op->req, op->copy.done);
+    fuse_op_end(op);
+}
+
+static void copy_written(struct fs_io *io, enum err e)
+{
+    struct fuse_op *op = fuse_op_of_io(io);
+
+    if (e) {
+        copy_end(op, e);
+        return;
+    }
+    op->copy.done += io->count_bytes;
+    copy_next(op);
+}
+
+static void copy_read(struct fs_io *io, enum err e)
+{
+    struct fuse_op *op = fuse_op_of_io(io);
+    struct fuse_copy *c = &op->copy;
+    uint64_t count = io->count_bytes;
+
+    if (e || !count) {
+        copy_end(op, e);
+        return;
+    }
+    data_io(op, FS_IO_WRITE, op->data, count, (off_t)(c->to_off + c->done))
+        ->file = c->to->file;
+    op->io.done = copy_written;
+    fs_io_submit(c->to->volume->client, &op->io);
+}
+
+static void copy_next(struct fuse_op *op)
+{
+    struct fuse_copy *c = &op->copy;
+    uint64_t count = min_u64(c->len - c->done, FUSE_DATA_BYTES);
+
+    if (!count) {
+        copy_end(op, E_OK);
+        return;
+    }
+    data_io(op, FS_IO_READ, op->data, count, (off_t)(c->from_off + c->done));
+    fuse_op_submit(op, copy_read);
+}
+
+static void handle_copy_file_range(fuse_req_t req, fuse_ino_t from,
+                                   off_t from_off,
+                                   struct fuse_file_info *from_fi,
+                                   fuse_ino_t to, off_t to_off,
+                                   struct fuse_file_info *to_fi, size_t len,
+                                   int flags)
+{
+    enum { COPY_BYTES_MAX = 1 << 30 }; /* then the caller asks again */
+    struct fuse_op *op = fuse_op_begin_file(req, from);
+    struct fuse_file *target;
+
+    (void)from_fi;
+    (void)to_fi;
+    (void)flags;
+    if (!op)
+        return;
+    target = fuse_file_find(op->fuse, to);
+    if (!target) {
+        fuse_op_error(op, E_STALE);
+        return;
+    }
+    op->copy = (struct fuse_copy){.to = target,
+                                  .from_off = (uint64_t)from_off,
+                                  .to_off = (uint64_t)to_off,
+                                  .len = min_u64(len, COPY_BYTES_MAX)};
+    copy_next(op);
+}
+
+void fuse_file_handlers(struct fuse_lowlevel_ops *ops)
+{
+    ops->open = handle_open;
+    ops->release = handle_release;
+    ops->read = handle_read;
+    ops->write = handle_write;
+    ops->fsync = handle_fsync;
+    ops->fallocate = handle_fallocate;
+    ops->lseek = handle_lseek;
+    ops->copy_file_range = handle_copy_file_range;
+}
