@@ -1,0 +1,69 @@
+/* lockmgr - who may touch what, across hosts: the rules.
+ *
+ *   mode.c     the six modes of the DLM and which go together
+ *   handle.c   ownership of a VM's disk: get, keep others out (I8)
+ *
+ * Pure: no clock, no memory, no I/O.  The rows that the rules look at are kept
+ * by whoever calls (fs/meta_handle.c: in the volume's database).
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef LUNAR_LOCKMGR_LOCKMGR_H
+#define LUNAR_LOCKMGR_LOCKMGR_H
+
+#include "base/base.h"
+
+/* -- modes: names and numbers of the VMS and Linux DLM --------------------- */
+
+#define LM_MODES(X)                                                            \
+    X(LM_NL, "NL") /* null: interest only */                                   \
+    X(LM_CR, "CR") /* concurrent read */                                       \
+    X(LM_CW, "CW") /* concurrent write */                                      \
+    X(LM_PR, "PR") /* protected read: no writer */                             \
+    X(LM_PW, "PW") /* protected write: one writer, CR readers */               \
+    X(LM_EX, "EX") /* exclusive */
+
+enum lm_mode {
+#define X(mode, name) mode,
+    LM_MODES(X)
+#undef X
+        LM_MODE_COUNT
+};
+
+const char *lm_mode_name(enum lm_mode mode); /* "?" for no mode */
+bool lm_mode_is_valid(enum lm_mode mode);
+/* May two owners hold these at the same time? */
+bool lm_compatible(enum lm_mode a, enum lm_mode b);
+
+/* -- handles --------------------------------------------------------------- */
+
+enum { LM_OWNER_BYTES = 256 }; /* a VM's name and its NUL */
+
+/* One row per file and VM.  After the handle is given up the row stays in NL:
+ * its generation never goes back. */
+struct lm_handle {
+    char vm[LM_OWNER_BYTES];
+    enum lm_mode mode;
+    uint32_t node;
+    uint64_t incarnation;
+    uint64_t generation;
+};
+
+/* May `want` (vm, mode, node, incarnation) have a handle of the file with
+ * these rows?  NULL: yes, under *ret_generation; asking again for what one
+ * holds gives the same generation.  Else the holder who is in the way. */
+const struct lm_handle *lm_handle_get(const struct lm_handle *rows,
+                                      size_t count,
+                                      const struct lm_handle *want,
+                                      uint64_t *ret_generation);
+
+/* Is this very handle held? */
+bool lm_handle_is_held(const struct lm_handle *rows, size_t count,
+                       const struct lm_handle *handle);
+
+/* May `actor` (node, incarnation, generation of its EX handle or 0) truncate,
+ * unlink, replace or open for writing the file?  NULL: yes.  Else who holds
+ * it. */
+const struct lm_handle *lm_handle_guard(const struct lm_handle *rows,
+                                        size_t count,
+                                        const struct lm_handle *actor);
+
+#endif
