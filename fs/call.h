@@ -11,11 +11,14 @@
 /* Ownership: the caller's, from fs_link_send() to `done`; what request points
  * at stays alive as long.  The reply's arrays are heap; fs_call_fini() frees
  * them.  `done` runs on the loop that sent. */
+struct fs_link;
+
 struct fs_call {
     fs_request request;
     fs_reply reply;
     void (*done)(struct fs_call *);
     /* private to the link */
+    struct fs_link *via;
     struct loop *from;
     struct task task;
     struct list link;
@@ -26,7 +29,6 @@ void fs_call_init(struct fs_call *call, fs_op op);
 /* Free the reply's memory.  The call may be used again after fs_call_init(). */
 void fs_call_fini(struct fs_call *call);
 
-struct fs_link;
 struct fs_link_ops {
     void (*send)(struct fs_link *link, struct fs_call *call);
 };

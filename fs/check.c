@@ -1,0 +1,144 @@
+/* fs/check.c - is a volume sound?  From the outside in: superblock copies, the
+ * database as SQLite sees it, then its rows as a file system.
+ * Mends only what the rest of the volume proves; never guesses at data.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/check.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void check_found(struct check *c, bool mended, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    c->result->found++;
+    c->result->mended += mended;
+    if (c->args->report)
+        c->args->report(c->args->arg, text, mended);
+}
+
+/* -- statements ------------------------------------------------------------ */
+
+enum err check_prepare(struct check *c, const char *sql,
+                       sqlite3_stmt **ret_stmt)
+{
+    int rc = sqlite3_prepare_v2(c->db->conn, sql, -1, ret_stmt, NULL);
+
+    return rc == SQLITE_OK ? E_OK : db_error(c->db, rc, NULL);
+}
+
+void check_end(sqlite3_stmt **stmt)
+{
+    sqlite3_finalize(*stmt);
+    *stmt = NULL;
+}
+
+enum err check_step(struct check *c, sqlite3_stmt **stmt)
+{
+    int rc = sqlite3_step(*stmt);
+    enum err e;
+
+    if (rc == SQLITE_ROW)
+        return E_OK;
+    e = rc == SQLITE_DONE ? E_NODATA : db_error(c->db, rc, NULL);
+    check_end(stmt);
+    return e;
+}
+
+enum err check_exec(struct check *c, const char *sql)
+{
+    int rc = sqlite3_exec(c->db->conn, sql, NULL, NULL, NULL);
+
+    return rc == SQLITE_OK ? E_OK : db_error(c->db, rc, NULL);
+}
+
+/* -- superblock ------------------------------------------------------------ */
+
+static enum err check_copies(struct check *c, struct store *lun,
+                             const struct super_copies *copies,
+                             struct diag *why)
+{
+    bool bad = false;
+
+    for (int i = 0; i < SUPER_COPIES; i++) {
+        if (copies->current[i])
+            continue;
+        bad = true;
+        check_found(c, c->args->repair,
+                    "superblock copy at byte %" PRIu64 " is %s", copies->at[i],
+                    copies->valid[i] ? "out of date" : "damaged");
+    }
+    return bad && c->args->repair ? super_save(lun, &c->super, why) : E_OK;
+}
+
+/* -- the database as such ---------------------------------------------------
+ */
+
+/* SQLite's own check reads every page, so checksums are compared too. */
+static enum err check_integrity(struct check *c)
+{
+    sqlite3_stmt *s;
+    enum err e = check_prepare(c, "PRAGMA integrity_check", &s);
+
+    if (e)
+        return e;
+    while (!(e = check_step(c, &s))) {
+        const char *line = (const char *)sqlite3_column_text(s, 0);
+
+        if (line && strcmp(line, "ok") != 0)
+            check_found(c, false, "database: %s", line);
+    }
+    return e == E_NODATA ? E_OK : e;
+}
+
+static void vfs_freep(struct vfs **v)
+{
+    vfs_free(*v);
+}
+
+static enum err check_database(struct check *c, struct store *lun,
+                               struct diag *why)
+{
+    AUTO(vfs_freep) struct vfs *vfs = NULL;
+    AUTO(db_closep) struct db *db = NULL;
+    enum err e = vfs_new(lun, &c->super, why, &vfs);
+
+    if (!e)
+        e = db_open(vfs, why, &db);
+    if (e)
+        return e;
+    c->db = db;
+    e = check_integrity(c);
+    if (e)
+        return diag_fail(why, e, "database: %s", sqlite3_errmsg(db->conn));
+    return E_OK;
+}
+
+enum err fs_check(struct store *lun, const struct fs_check_args *args,
+                  struct fs_check_result *ret_result, struct diag *why)
+{
+    struct fs_check_result result = {0};
+    AUTO(freep) struct check *c = calloc(1, sizeof *c);
+    struct super_copies copies;
+    enum err e;
+
+    if (!c)
+        return E_NOMEM;
+    c->args = args;
+    c->result = &result;
+    e = super_load(lun, &c->super, &copies, why);
+    if (!e)
+        e = check_copies(c, lun, &copies, why);
+    if (!e)
+        e = check_database(c, lun, why);
+    if (e)
+        return e;
+    *ret_result = result;
+    return E_OK;
+}

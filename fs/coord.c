@@ -1,0 +1,268 @@
+/* fs/coord.c - the coordinator's thread, its link, and its public face.
+ * What a batch is: coord_batch.c; what happens between two: coord_clean.c.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/coord.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+struct chunk_world coord_world(struct fs_coord *c)
+{
+    return (struct chunk_world){
+        .lun = c->lun,
+        .super = &c->super,
+        .vfs = c->vfs,
+        .db = c->db,
+    };
+}
+
+enum err coord_fail(struct fs_coord *c, enum err e, const char *what)
+{
+    if (!c->offline)
+        diag_fail(&c->reason, e, "%s: %s", what, err_text(e));
+    c->offline = true;
+    return e;
+}
+
+/* -- work ------------------------------------------------------------------ */
+
+void coord_wake(struct fs_coord *c)
+{
+    if (c->work_posted)
+        return;
+    c->work_posted = true;
+    loop_post(c->loop, &c->work);
+}
+
+static void publish(struct fs_coord *c)
+{
+    struct fs_coord_info info = {
+        .calls = c->calls,
+        .commits = c->commits,
+        .offline = c->offline,
+        .reason = c->reason,
+    };
+
+    super_info(&c->super, &info.super);
+    if (c->meta) {
+        info.size_blocks = c->meta->size_blocks;
+        info.free_blocks =
+            c->meta->counts.free_blocks + c->meta->counts.pending_blocks;
+        info.available_blocks = space_available(c->meta);
+        info.inodes = c->meta->counts.inodes;
+        info.opens = c->meta->opens;
+    }
+    pthread_mutex_lock(&c->lock);
+    c->info = info;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void run_job(struct fs_coord *c, struct coord_job *job)
+{
+    enum err e = job->run(c, job);
+
+    publish(c);
+    pthread_mutex_lock(&c->lock);
+    job->result = e;
+    job->done = true;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static bool is_idle(const struct fs_coord *c)
+{
+    return list_empty(&c->inbox) && list_empty(&c->jobs);
+}
+
+/* One job or batch, then one step of cleaning.  Blocking I/O in here runs the
+ * loop's other tasks: what comes in meanwhile waits for the next round. */
+static void work(struct fs_coord *c)
+{
+    struct list *job = list_pop_front(&c->jobs);
+    bool more = false;
+
+    if (job)
+        run_job(c, container_of(job, struct coord_job, link));
+    else if (!c->offline && !list_empty(&c->inbox))
+        coord_batch(c);
+    if (c->meta && !c->offline)
+        more = coord_clean(c);
+    if (c->offline) {
+        coord_refuse(c, &c->inbox);
+        coord_refuse(c, &c->parked);
+    }
+    publish(c);
+    if (more || !is_idle(c))
+        coord_wake(c);
+}
+
+static void coord_work(struct task *task)
+{
+    struct fs_coord *c = container_of(task, struct fs_coord, work);
+
+    c->work_posted = false;
+    if (c->working)
+        return; /* from inside a store_*_sync(): work() looks again */
+    c->working = true;
+    work(c);
+    c->working = false;
+}
+
+/* -- jobs: from other threads, and they wait ------------------------------- */
+
+static void receive_job(struct task *task)
+{
+    struct coord_job *job = container_of(task, struct coord_job, task);
+
+    list_push_back(&job->coord->jobs, &job->link);
+    coord_wake(job->coord);
+}
+
+static enum err run_on_thread(struct fs_coord *c,
+                              enum err (*run)(struct fs_coord *,
+                                              struct coord_job *),
+                              struct diag *why)
+{
+    struct coord_job job = {.coord = c, .run = run, .why = why};
+
+    job.task.run = receive_job;
+    loop_post(c->loop, &job.task);
+    pthread_mutex_lock(&c->lock);
+    while (!job.done)
+        pthread_cond_wait(&c->changed, &c->lock);
+    pthread_mutex_unlock(&c->lock);
+    return job.result;
+}
+
+static enum err job_open(struct fs_coord *c, struct coord_job *job)
+{
+    return coord_open(c, job->why);
+}
+
+static enum err job_grow(struct fs_coord *c, struct coord_job *job)
+{
+    return coord_grow(c, job->why);
+}
+
+/* Nobody sends any more; what was sent is answered and reclaimed first. */
+static enum err job_stop(struct fs_coord *c, struct coord_job *job)
+{
+    (void)job;
+    while (!c->offline && !list_empty(&c->inbox))
+        coord_batch(c);
+    while (!c->offline &&
+           (coord_clean(c) || c->discards_busy || !list_empty(&c->inbox))) {
+        while (!c->offline && !list_empty(&c->inbox))
+            coord_batch(c);
+        loop_run_ready(c->loop);
+    }
+    while (c->discards_busy)
+        loop_run_ready(c->loop);
+    coord_refuse(c, &c->inbox);
+    coord_refuse(c, &c->parked);
+    coord_close(c);
+    return E_OK;
+}
+
+/* -- the public face ------------------------------------------------------- */
+
+static void link_send(struct fs_link *link, struct fs_call *call)
+{
+    struct fs_coord *c = container_of(link, struct fs_coord, link);
+
+    call->via = link;
+    call->from = loop_self();
+    call->task.run = coord_receive;
+    loop_post(c->loop, &call->task);
+}
+
+static const struct fs_link_ops link_ops = {.send = link_send};
+
+static void coord_free(struct fs_coord *c)
+{
+    reactor_stop(c->reactor);
+    pthread_mutex_destroy(&c->lock);
+    pthread_cond_destroy(&c->changed);
+    free(c);
+}
+
+static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
+                          struct fs_coord **ret_coord)
+{
+    const struct loop_args loop = {
+        .name = "metadata", .spin_us = 20, .aio_depth = 128};
+    struct fs_coord *c = calloc(1, sizeof *c);
+    enum err e;
+
+    if (!c)
+        return E_NOMEM;
+    c->link.ops = &link_ops;
+    c->lun = lun;
+    c->args = *args;
+    if (!c->args.clock)
+        c->args.clock = clock_system();
+    snprintf(c->host, sizeof c->host, "%s", args->host ? args->host : "");
+    c->claim = (struct claim_args){
+        .node = args->node,
+        .host = c->host,
+        .incarnation = args->incarnation,
+        .sole = args->sole,
+    };
+    c->work.run = coord_work;
+    list_init(&c->inbox);
+    list_init(&c->parked);
+    list_init(&c->jobs);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->changed, NULL);
+    e = reactor_start(&loop, &c->reactor);
+    if (e) {
+        free(c);
+        return e;
+    }
+    c->loop = reactor_loop(c->reactor);
+    *ret_coord = c;
+    return E_OK;
+}
+
+enum err fs_coord_start(struct store *lun, const struct fs_coord_args *args,
+                        struct diag *why, struct fs_coord **ret_coord)
+{
+    struct fs_coord *c;
+    enum err e = coord_new(lun, args, &c);
+
+    if (e)
+        return diag_fail(why, e, "metadata thread: %s", err_text(e));
+    e = run_on_thread(c, job_open, why);
+    if (e) {
+        coord_free(c);
+        return e;
+    }
+    *ret_coord = c;
+    return E_OK;
+}
+
+struct fs_link *fs_coord_link(struct fs_coord *coord)
+{
+    return &coord->link;
+}
+
+void fs_coord_stop(struct fs_coord *coord)
+{
+    if (!coord)
+        return;
+    (void)!run_on_thread(coord, job_stop, NULL);
+    coord_free(coord);
+}
+
+void fs_coord_info(struct fs_coord *coord, struct fs_coord_info *ret_info)
+{
+    pthread_mutex_lock(&coord->lock);
+    *ret_info = coord->info;
+    pthread_mutex_unlock(&coord->lock);
+}
+
+enum err fs_coord_grow(struct fs_coord *coord, struct diag *why)
+{
+    return run_on_thread(coord, job_grow, why);
+}

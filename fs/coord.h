@@ -1,0 +1,98 @@
+/* fs/coord.h - the inside of a coordinator: batches on one metadata thread.
+ *
+ *   fs_link_send ──> inbox ──> batch: BEGIN, each call in a savepoint, COMMIT
+ *                                └──> answers, all after the commit (I1)
+ *   after each batch: checkpoint, another metadata chunk, one slice of an
+ *   orphan, freed space through its discards        (coord_clean.c)
+ *
+ * A metadata write or flush that fails takes the coordinator offline: nobody is
+ * told anything but E_VOL_OFFLINE any more, and the claim is not released; who
+ * opens the volume next finds out what happened (F14).
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef LUNAR_FS_COORD_H
+#define LUNAR_FS_COORD_H
+
+#include "fs/chunk.h"
+#include "fs/meta.h"
+#include "fs/space.h"
+
+#include "base/loop.h"
+
+#include <pthread.h>
+
+enum { DISCARDS_MAX = 32 }; /* in flight */
+
+struct discard {
+    struct fs_coord *coord;
+    struct lun_run run;
+    struct store_io io;
+};
+
+/* Something to do on the metadata thread between two batches. */
+struct coord_job {
+    struct list link;
+    struct task task;
+    struct fs_coord *coord;
+    enum err (*run)(struct fs_coord *coord, struct coord_job *job);
+    const void *args;
+    struct diag *why;
+    enum err result;
+    bool done; /* lock: coord->lock */
+};
+
+struct fs_coord {
+    struct fs_link link;
+    struct store *lun;
+    struct fs_coord_args args;
+    char host[FS_HOST_NAME_MAX + 1];
+    struct reactor *reactor;
+    struct loop *loop;
+    /* The metadata thread only. */
+    struct super super;
+    struct claim_args claim;
+    struct vfs *vfs;
+    struct db *db;
+    struct meta *meta;
+    struct list inbox;  /* calls not looked at */
+    struct list parked; /* calls that wait for space on its way to free */
+    struct list jobs;
+    struct task work;
+    bool work_posted, working;
+    uint64_t seq[META_SLOTS];
+    struct discard discard[DISCARDS_MAX];
+    unsigned discards, discards_busy; /* of one round; unanswered ones */
+    fs_ino reap_after;
+    uint64_t calls, commits;
+    bool offline;
+    struct diag reason;
+    /* lock: */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct fs_coord_info info;
+};
+
+/* The chunk functions' view. */
+struct chunk_world coord_world(struct fs_coord *c);
+/* Have coord_work() run soon.  Metadata thread. */
+void coord_wake(struct fs_coord *c);
+/* Take the volume offline; returns e. */
+enum err coord_fail(struct fs_coord *c, enum err e, const char *what);
+
+/* coord_batch.c: answer a batch of the inbox. */
+void coord_batch(struct fs_coord *c);
+/* Answer everything in the list with E_VOL_OFFLINE. */
+void coord_refuse(struct fs_coord *c, struct list *calls);
+void coord_receive(struct task *task);
+
+/* coord_clean.c: one step of the work that nobody waits for.
+ * Returns whether there is more to do at once. */
+bool coord_clean(struct fs_coord *c);
+/* Freed space is still on its way. */
+bool coord_is_reclaiming(const struct fs_coord *c);
+
+/* coord_open.c: claim, recover, mend; and the reverse. */
+MUST_CHECK enum err coord_open(struct fs_coord *c, struct diag *why);
+void coord_close(struct fs_coord *c);
+MUST_CHECK enum err coord_grow(struct fs_coord *c, struct diag *why);
+
+#endif

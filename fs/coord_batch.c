@@ -1,0 +1,191 @@
+/* fs/coord_batch.c - group commit: many calls, one transaction, then answers.
+ * Knows no operation; meta.c does.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/coord.h"
+
+#include <string.h>
+
+/* Log frames that a call may write, generously: bounds a batch by the log. */
+enum { FRAMES_PER_CALL = 24 };
+
+static struct fs_call *call_of(struct list *node)
+{
+    return container_of(node, struct fs_call, link);
+}
+
+static void call_answer(struct task *task)
+{
+    struct fs_call *call = container_of(task, struct fs_call, task);
+
+    call->done(call);
+}
+
+static void answer(struct fs_coord *c, struct fs_call *call)
+{
+    c->calls++;
+    call->task.run = call_answer;
+    loop_post(call->from, &call->task);
+}
+
+static void clear_reply(struct fs_call *call)
+{
+    fs_call_fini(call);
+    call->reply.result.op = call->request.args.op;
+}
+
+void coord_refuse(struct fs_coord *c, struct list *calls)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(calls))) {
+        clear_reply(call_of(node));
+        call_of(node)->reply.error = E_VOL_OFFLINE;
+        answer(c, call_of(node));
+    }
+}
+
+void coord_receive(struct task *task)
+{
+    struct fs_call *call = container_of(task, struct fs_call, task);
+    struct fs_coord *c = container_of(call->via, struct fs_coord, link);
+
+    list_push_back(&c->inbox, &call->link);
+    coord_wake(c);
+}
+
+/* -- one batch ------------------------------------------------------------- */
+
+struct batch {
+    struct list done;
+    uint32_t calls;
+    bool writes;
+};
+
+static uint32_t batch_max(struct fs_coord *c)
+{
+    uint64_t frames = vfs_wal_bytes_max(c->vfs) / VFS_PAGE_BYTES;
+
+    return (uint32_t)min_u64(max_u64(frames / 2 / FRAMES_PER_CALL, 1),
+                             META_SLOTS);
+}
+
+/* Does any of the next calls write? */
+static bool batch_writes(struct fs_coord *c, uint32_t max)
+{
+    list_for_each (node, &c->inbox) {
+        if (max-- == 0)
+            break;
+        if (meta_op_writes(call_of(node)->request.args.op))
+            return true;
+    }
+    return false;
+}
+
+/* The sender's part of the header: one slot per call of the batch (I7). */
+static void address(struct fs_coord *c, struct fs_request *request,
+                    uint32_t slot)
+{
+    memcpy(request->volume, c->super.uuid, sizeof request->volume);
+    request->epoch = c->super.epoch;
+    request->node = c->args.node;
+    request->incarnation = c->args.incarnation;
+    request->slot = slot;
+    request->seq = ++c->seq[slot];
+}
+
+static enum err batch_begin(struct fs_coord *c, const struct batch *b)
+{
+    return db_run(c->db, b->writes ? SQL_BEGIN : SQL_BEGIN_READ);
+}
+
+static enum err batch_commit(struct fs_coord *c, const struct batch *b)
+{
+    c->commits += b->writes;
+    return db_run(c->db, SQL_COMMIT);
+}
+
+/* Is there room in the database for what the call may add? */
+static enum err check_room(struct fs_coord *c, struct fs_call *call)
+{
+    const struct chunk_world w = coord_world(c);
+    uint64_t pages;
+    enum err e;
+
+    if (!meta_op_takes(call->request.args.op))
+        return E_OK;
+    e = chunk_pages_left(&w, &pages);
+    if (e)
+        return e;
+    return pages < CHUNK_PAGES_SPARE ? E_VOL_FULL : E_OK;
+}
+
+/* Run one call, slice by slice.  An error loses the whole transaction. */
+static enum err batch_run(struct fs_coord *c, struct batch *b,
+                          struct fs_call *call)
+{
+    enum err e = check_room(c, call);
+    bool more;
+
+    if (e) {
+        call->reply.error = e;
+        return e == E_VOL_FULL ? E_OK : e;
+    }
+    e = meta_run(c->meta, &call->request, &call->reply, &more);
+    while (!e && more) {
+        e = batch_commit(c, b);
+        if (!e)
+            e = batch_begin(c, b);
+        clear_reply(call);
+        if (!e)
+            e = meta_run(c->meta, &call->request, &call->reply, &more);
+    }
+    return e;
+}
+
+/* A call that met a full volume waits while freed space is on its way. */
+static bool batch_park(struct fs_coord *c, struct fs_call *call)
+{
+    if (call->reply.error != E_VOL_FULL || !coord_is_reclaiming(c))
+        return false;
+    clear_reply(call);
+    list_push_back(&c->parked, &call->link);
+    return true;
+}
+
+static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
+{
+    while (b->calls < max && !list_empty(&c->inbox)) {
+        struct fs_call *call = call_of(list_pop_front(&c->inbox));
+        enum err e;
+
+        address(c, &call->request, b->calls++);
+        e = batch_run(c, b, call);
+        if (e || !batch_park(c, call))
+            list_push_back(&b->done, &call->link);
+        if (e)
+            return e;
+    }
+    return E_OK;
+}
+
+void coord_batch(struct fs_coord *c)
+{
+    uint32_t max = batch_max(c);
+    struct batch b = {.writes = batch_writes(c, max)};
+    struct list *node;
+    enum err e;
+
+    list_init(&b.done);
+    e = batch_begin(c, &b);
+    if (!e)
+        e = batch_calls(c, &b, max);
+    if (!e)
+        e = batch_commit(c, &b);
+    if (e) {
+        coord_fail(c, e, "commit");
+        coord_refuse(c, &b.done);
+        return;
+    }
+    while ((node = list_pop_front(&b.done)))
+        answer(c, call_of(node));
+}

@@ -1,0 +1,170 @@
+/* fs/node.c - node blocks, and the claim of an epoch that is made in them.
+ * Says who holds a claim; fencing the others is the caller's.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/super.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <zlib.h>
+
+static const char node_magic[8] = {'L', 'U', 'N', 'A', 'R', 'N', 'O', 'D'};
+enum { NODE_VERSION = 1 };
+
+static uint32_t block_crc(const void *block)
+{
+    return (uint32_t)crc32(0, block, FS_BLOCK_BYTES - sizeof(le32));
+}
+
+static bool is_zero(const void *p, size_t len_bytes)
+{
+    const uint8_t *b = p;
+
+    return b[0] == 0 && memcmp(b, b + 1, len_bytes - 1) == 0;
+}
+
+void node_encode(const struct node_block *node, const uint8_t uuid[16],
+                 struct node_disk *ret_disk)
+{
+    struct node_disk *d = ret_disk;
+
+    memset(d, 0, sizeof *d);
+    memcpy(d->magic, node_magic, sizeof d->magic);
+    d->version = le32_make(NODE_VERSION);
+    d->node = le32_make(node->node);
+    memcpy(d->uuid, uuid, sizeof d->uuid);
+    memcpy(d->host, node->host, sizeof node->host);
+    d->incarnation = le64_make(node->incarnation);
+    d->reservation_key = le64_make(node->reservation_key);
+    d->epoch = le64_make(node->epoch);
+    d->claim = le32_make(node->claim);
+    d->crc = le32_make(block_crc(d));
+}
+
+enum err node_decode(const struct node_disk *disk, const uint8_t uuid[16],
+                     struct node_block *ret_node, struct diag *why)
+{
+    struct node_block n = {0};
+
+    if (is_zero(disk, sizeof *disk)) {
+        *ret_node = n;
+        return E_OK;
+    }
+    if (memcmp(disk->magic, node_magic, sizeof disk->magic) != 0)
+        return diag_fail(why, E_CORRUPT, "not a node block");
+    if (le32_get(disk->crc) != block_crc(disk))
+        return diag_fail(why, E_CHECKSUM,
+                         "checksum 0x%08x, but 0x%08x computed",
+                         le32_get(disk->crc), block_crc(disk));
+    if (memcmp(disk->uuid, uuid, 16) != 0)
+        return diag_fail(why, E_NOT_VOLUME, "belongs to another volume");
+    if (le32_get(disk->version) != NODE_VERSION)
+        return diag_fail(why, E_VERSION, "node block version %u",
+                         le32_get(disk->version));
+    n.node = le32_get(disk->node);
+    memcpy(n.host, disk->host, FS_HOST_NAME_MAX);
+    n.incarnation = le64_get(disk->incarnation);
+    n.reservation_key = le64_get(disk->reservation_key);
+    n.epoch = le64_get(disk->epoch);
+    n.claim = (enum claim)le32_get(disk->claim);
+    if (n.node < 1 || n.node > FS_NODES_MAX || n.claim > CLAIM_RELEASED)
+        return diag_fail(why, E_CORRUPT, "node %u, claim state %d", n.node,
+                         (int)n.claim);
+    *ret_node = n;
+    return E_OK;
+}
+
+static uint64_t slot_at(uint32_t node)
+{
+    return NODE_BLOCKS_AT + (uint64_t)(node - 1) * FS_BLOCK_BYTES;
+}
+
+/* Look at every claim: the highest epoch, and whose claim is in the way. */
+static enum err scan_claims(struct store *lun, const struct super *super,
+                            const struct claim_args *args, uint64_t *ret_epoch,
+                            struct diag *why)
+{
+    AUTO(freep) struct node_disk *disk = calloc(FS_NODES_MAX, sizeof *disk);
+    uint64_t epoch = super->epoch;
+    struct node_block n;
+    enum err e;
+
+    if (!disk)
+        return E_NOMEM;
+    e = store_read_sync(lun, NODE_BLOCKS_AT, disk, FS_NODES_MAX * sizeof *disk);
+    if (e)
+        return diag_fail(why, e, "node blocks: %s", err_text(e));
+    for (uint32_t i = 0; i < FS_NODES_MAX; i++) {
+        e = node_decode(&disk[i], super->uuid, &n, why);
+        if (e && args->sole)
+            continue; /* torn by its owner's crash; nobody else is there */
+        if (e)
+            return diag_prefix(why, e, "node block %u", i + 1);
+        epoch = max_u64(epoch, n.epoch);
+        if (n.claim != CLAIM_HELD || args->sole)
+            continue;
+        if (n.node != args->node || n.incarnation != args->incarnation)
+            return diag_fail(why, E_LUN_BUSY,
+                             "host \"%s\" (node %u) coordinates volume \"%s\": "
+                             "stop it there first",
+                             n.host, n.node, super->name);
+    }
+    *ret_epoch = epoch;
+    return E_OK;
+}
+
+static enum err write_claim(struct store *lun, const struct super *super,
+                            const struct claim_args *args, enum claim claim,
+                            struct diag *why)
+{
+    struct node_block n = {
+        .node = args->node,
+        .incarnation = args->incarnation,
+        .epoch = super->epoch,
+        .claim = claim,
+    };
+    struct node_disk disk;
+    enum err e;
+
+    snprintf(n.host, sizeof n.host, "%s", args->host ? args->host : "");
+    node_encode(&n, super->uuid, &disk);
+    e = store_write_sync(lun, slot_at(args->node), &disk, sizeof disk);
+    if (!e)
+        e = store_flush_sync(lun);
+    if (e)
+        return diag_fail(why, e, "node block %u: %s", args->node, err_text(e));
+    return E_OK;
+}
+
+enum err claim_take(struct store *lun, struct super *super,
+                    const struct claim_args *args, struct diag *why)
+{
+    uint64_t highest, again;
+    enum err e;
+
+    if (args->node < 1 || args->node > FS_NODES_MAX)
+        return diag_fail(why, E_INVAL, "node number %u is not in 1 … %d",
+                         args->node, FS_NODES_MAX);
+    e = scan_claims(lun, super, args, &highest, why);
+    if (e)
+        return e;
+    super->epoch = highest + 1;
+    e = write_claim(lun, super, args, CLAIM_HELD, why);
+    if (e)
+        return e;
+    e = scan_claims(lun, super, args, &again, why);
+    if (e)
+        return e;
+    if (again != super->epoch)
+        return diag_fail(why, E_LUN_BUSY,
+                         "another host claims volume \"%s\" at this moment: "
+                         "try again",
+                         super->name);
+    return E_OK;
+}
+
+enum err claim_release(struct store *lun, const struct super *super,
+                       const struct claim_args *args, struct diag *why)
+{
+    return write_claim(lun, super, args, CLAIM_RELEASED, why);
+}
