@@ -190,9 +190,10 @@ static bool run_tasks(struct loop *loop)
 
 void loop_timer_set(struct loop *loop, struct timer *t, uint64_t in_ms)
 {
-    struct list *at = loop->timers.prev;
+    struct list *at;
 
-    loop_timer_cancel(loop, t);
+    loop_timer_cancel(loop, t); /* first: it may be the last of the list */
+    at = loop->timers.prev;
     t->at_ns = clock_now_ns(loop->clock) + in_ms * NS_PER_MS;
     /* From the back: most timers are set to fire after all others; behind
      * equals, so that they fire in the order in which they were set. */

@@ -272,6 +272,8 @@ static void timer_set_again_moves_and_canceled_timer_is_silent(void)
     loop_timer_set(w.loop, &a.timer, 1);
     loop_timer_set(w.loop, &b.timer, 2);
     loop_timer_set(w.loop, &a.timer, 3);
+    loop_timer_set(w.loop, &a.timer, 4); /* the last of the list, again */
+    loop_timer_set(w.loop, &a.timer, 3);
     loop_timer_cancel(w.loop, &b.timer);
     loop_timer_cancel(w.loop, &b.timer);
     w.clock.at_ns += 2 * NS_PER_MS;
