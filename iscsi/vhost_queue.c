@@ -250,14 +250,18 @@ static bool poll_rings(struct poller *p)
 
 /* Is there a chain that nobody has taken?  The event queue keeps its buffers
  * until there are events, so there "taken" means "looked at". */
+/* How far we have looked: event buffers lie in their ring, seen but unused. */
+static uint16_t seen(const struct vhost_queue *q)
+{
+    return q->index == VHOST_EVENT_QUEUE ? q->v->events_seen
+                                         : q->ring.last_avail;
+}
+
 static bool has_new(struct vhost_queue *q)
 {
-    bool event = q->index == VHOST_EVENT_QUEUE;
     uint16_t count;
 
-    if (vring_available(&q->ring,
-                        event ? q->v->events_seen : q->ring.last_avail, &count,
-                        NULL))
+    if (vring_available(&q->ring, seen(q), &count, NULL))
         return true; /* broken: the poller finds out and says so */
     return count;
 }
@@ -274,7 +278,7 @@ static bool arm_rings(struct poller *p)
             any = true;
         if (!q->running || v->paused)
             continue;
-        vring_notify(&q->ring, &v->mem, true);
+        vring_notify(&q->ring, &v->mem, true, seen(q));
         any |= has_new(q);
     }
     return any;
@@ -286,7 +290,7 @@ static void disarm_rings(struct poller *p)
 
     for (unsigned i = 0; i < v->ring_count; i++)
         if (v->queues[i].running)
-            vring_notify(&v->queues[i].ring, &v->mem, false);
+            vring_notify(&v->queues[i].ring, &v->mem, false, 0);
 }
 
 void vhost_poller_init(struct vhost_scsi *v)

@@ -320,12 +320,13 @@ bool vring_show(struct vring *r, struct vhost_mem *mem)
            (uint16_t)(to - from);
 }
 
-void vring_notify(struct vring *r, struct vhost_mem *mem, bool on)
+void vring_notify(struct vring *r, struct vhost_mem *mem, bool on,
+                  uint16_t seen)
 {
     if (r->event_idx) {
         /* Off: avail_event stays behind, so that no index passes it. */
         if (on) {
-            store_release(avail_event(r), r->last_avail);
+            store_release(avail_event(r), seen);
             dirty_used(r, mem, used_bytes(r) - sizeof(le16), sizeof(le16));
         }
     } else if (r->notify_off == on) {

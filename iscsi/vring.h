@@ -65,8 +65,9 @@ void vring_push(struct vring *r, struct vhost_mem *mem, uint16_t head,
 /* Show the guest what was pushed; true: it wants an interrupt. */
 bool vring_show(struct vring *r, struct vhost_mem *mem);
 
-/* Ask the guest to kick us, or not to. */
-void vring_notify(struct vring *r, struct vhost_mem *mem, bool on);
+/* Ask the guest to kick us for what comes after index `seen`, or not to. */
+void vring_notify(struct vring *r, struct vhost_mem *mem, bool on,
+                  uint16_t seen);
 
 /* Bytes of one queue in the inflight region. */
 size_t vring_inflight_bytes(uint32_t num);
