@@ -153,8 +153,8 @@ void fs_io_send(struct fs_io *io, void (*next)(struct fs_io *io));
 
 void fs_io_read(struct fs_io *io);
 void fs_io_write(struct fs_io *io);
-/* Data changed: new times, and word to the kernel unless it knows. */
-void fs_file_touch(struct fs_file *file, bool from_kernel);
+/* Data changed, and not by the kernel: tell it if it may have pages. */
+void fs_file_tell(struct fs_file *file);
 
 /* -- client_transfer.c ----------------------------------------------------- */
 

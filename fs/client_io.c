@@ -44,25 +44,25 @@ void fs_io_read(struct fs_io *io)
 
 /* -- write ----------------------------------------------------------------- */
 
-void fs_file_touch(struct fs_file *file, bool from_kernel)
+void fs_file_tell(struct fs_file *file)
 {
     struct fs_client *c = file->client;
-    uint64_t now_ns = clock_wall_ns(c->clock);
-    bool tell = false;
+    bool first = !atomic_exchange(&file->foreign, true);
 
-    pthread_mutex_lock(&file->mutex);
-    file->mtime.s = (int64_t)(now_ns / NS_PER_S);
-    file->mtime.ns = (uint32_t)(now_ns % NS_PER_S);
-    file->time_dirty = true;
-    pthread_mutex_unlock(&file->mutex);
-    fs_file_dirty(file);
-    if (from_kernel || !c->changed)
-        return;
-    /* Pages of earlier opens go with the first word; of present ones, with
-     * every word. */
-    tell = !atomic_exchange(&file->foreign, true);
-    if (tell || atomic_load(&file->kernel_opens))
+    /* Pages of earlier opens go with the first word; those of present ones
+     * with every word. */
+    if (c->changed && (first || atomic_load(&file->kernel_opens)))
         c->changed(c->changed_arg, file);
+}
+
+/* lock: f->mutex */
+static void touch(struct fs_file *f)
+{
+    uint64_t now_ns = clock_wall_ns(f->client->clock);
+
+    f->mtime.s = (int64_t)(now_ns / NS_PER_S);
+    f->mtime.ns = (uint32_t)(now_ns % NS_PER_S);
+    f->time_dirty = true;
 }
 
 static void write_done(struct fs_io *io)
@@ -79,8 +79,11 @@ static void write_done(struct fs_io *io)
         f->size_bytes = end;
         f->size_dirty = true;
     }
+    touch(f);
     pthread_mutex_unlock(&f->mutex);
-    fs_file_touch(f, io->from_kernel);
+    fs_file_dirty(f);
+    if (!io->from_kernel)
+        fs_file_tell(f);
     io->count_bytes = io->len_bytes;
     fs_io_finish(io, E_OK);
 }

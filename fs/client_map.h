@@ -22,8 +22,8 @@ enum map_state {
 };
 
 enum { MAP_BLOCK_BYTES = 4096 };
-/* No file is longer: the VFS's offsets are signed. */
-#define MAP_BLOCKS_MAX (UINT64_C(1) << 51)
+/* No file is longer: its last block still has an off_t. */
+#define MAP_BLOCKS_MAX ((UINT64_C(1) << 51) - 1)
 
 struct map_extent {
     uint64_t first, lun; /* blocks; lun: of DATA, READ, INVALID */

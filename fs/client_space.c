@@ -58,6 +58,8 @@ static void setattr_replied(struct fs_io *io)
     fs_call_fini(&f->call);
     if (!e)
         fs_client_overlay(io->client, &io->attr);
+    if (!e && !io->from_kernel)
+        fs_file_tell(f);
     fs_io_finish(io, e);
 }
 
@@ -123,7 +125,7 @@ void fs_io_setattr(struct fs_io *io)
     io->setattr.ino = io->file->ino;
     if (!(io->setattr.mask & FS_SET_SIZE))
         fs_io_turn(io, setattr_turn);
-    else if (io->setattr.size_bytes > FILE_BYTES_MAX - BLOCK)
+    else if (io->setattr.size_bytes > FILE_BYTES_MAX)
         fs_io_finish(io, E_TOO_BIG);
     else
         setattr_lock(io);
@@ -146,35 +148,7 @@ static bool grows(const struct fs_io *io, uint64_t size)
     return !(io->mode & FS_FALLOC_KEEP_SIZE) && end_of(io) > size;
 }
 
-static void allocate_grown(struct fs_io *io)
-{
-    struct fs_file *f = io->file;
-    enum err e = f->call.reply.error;
-
-    fs_call_fini(&f->call);
-    if (!e)
-        size_changed(f, end_of(io));
-    fs_io_finish(io, e);
-}
-
-/* Whole blocks are done; the size is exact to the byte. */
-static void allocate_grow(struct fs_io *io)
-{
-    struct fs_call *call;
-
-    if (!grows(io, size_of(io->file))) {
-        fs_io_finish(io, E_OK);
-        return;
-    }
-    call = fs_io_call(io, FS_OP_SETATTR);
-    call->request.args.fs_args_u.setattr =
-        (fs_setattr_args){.ino = io->file->ino,
-                          .mask = FS_SET_SIZE | FS_SET_MTIME_NOW,
-                          .size_bytes = end_of(io)};
-    fs_io_send(io, allocate_grown);
-}
-
-/* The blocks that the coordinator deals with. */
+/* The blocks that the coordinator frees, or allocates. */
 static void whole_blocks(const struct fs_io *io, uint64_t *ret_first,
                          uint64_t *ret_count)
 {
@@ -188,26 +162,35 @@ static void whole_blocks(const struct fs_io *io, uint64_t *ret_first,
     *ret_count = end > first ? end - first : 0;
 }
 
+static void allocated(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    uint64_t first, count;
+
+    whole_blocks(io, &first, &count);
+    pthread_mutex_lock(&f->mutex);
+    if (takes_away(io))
+        fs_map_drop(&f->map, first, count,
+                    io->mode & FS_FALLOC_PUNCH_HOLE ? MAP_HOLE : MAP_UNKNOWN);
+    else
+        fs_map_forget(&f->map, first, count);
+    if (grows(io, f->size_bytes))
+        f->size_bytes = end_of(io);
+    f->time_dirty = false;
+    pthread_mutex_unlock(&f->mutex);
+}
+
 static void allocate_replied(struct fs_io *io)
 {
     struct fs_file *f = io->file;
     enum err e = f->call.reply.error;
-    uint64_t first, count;
 
     fs_call_fini(&f->call);
-    if (e) {
-        fs_io_finish(io, e);
-        return;
-    }
-    whole_blocks(io, &first, &count);
-    pthread_mutex_lock(&f->mutex);
-    if (!takes_away(io))
-        fs_map_forget(&f->map, first, count);
-    else
-        fs_map_drop(&f->map, first, count,
-                    io->mode & FS_FALLOC_PUNCH_HOLE ? MAP_HOLE : MAP_UNKNOWN);
-    pthread_mutex_unlock(&f->mutex);
-    allocate_grow(io);
+    if (!e)
+        allocated(io);
+    if (!e && !io->from_kernel)
+        fs_file_tell(f);
+    fs_io_finish(io, e);
 }
 
 static void allocate_turn(struct fs_io *io)
@@ -218,10 +201,6 @@ static void allocate_turn(struct fs_io *io)
     enum err e;
 
     whole_blocks(io, &first, &count);
-    if (!count) {
-        allocate_grow(io);
-        return;
-    }
     pthread_mutex_lock(&f->mutex);
     e = fs_map_cut(&f->map, first, count);
     pthread_mutex_unlock(&f->mutex);
@@ -232,9 +211,9 @@ static void allocate_turn(struct fs_io *io)
     call = fs_io_call(io, FS_OP_FALLOCATE);
     call->request.args.fs_args_u.fallocate =
         (fs_fallocate_args){.ino = f->ino,
-                            .mode = io->mode | FS_FALLOC_KEEP_SIZE,
-                            .off_bytes = first * BLOCK,
-                            .len_bytes = count * BLOCK};
+                            .mode = io->mode,
+                            .off_bytes = io->off_bytes,
+                            .len_bytes = io->len_bytes};
     fs_io_send(io, allocate_replied);
 }
 
@@ -269,8 +248,6 @@ static void allocate_edges(struct fs_io *io)
     if (failed(io))
         return;
     if (io->cursor == ALLOCATE_EDGES) {
-        if (takes_away(io))
-            fs_file_touch(io->file, io->from_kernel);
         fs_io_turn(io, allocate_turn);
         return;
     }
@@ -316,7 +293,7 @@ void fs_io_allocate(struct fs_io *io)
         e = E_UNSUPPORTED;
     else if (!io->len_bytes)
         e = E_INVAL;
-    else if (!range_ok(io->off_bytes, io->len_bytes, FILE_BYTES_MAX - BLOCK))
+    else if (!range_ok(io->off_bytes, io->len_bytes, FILE_BYTES_MAX))
         e = E_TOO_BIG;
     if (e)
         fs_io_finish(io, e);
