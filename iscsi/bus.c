@@ -8,8 +8,7 @@
 
 #include <stdio.h>
 
-/* -- logical units ----------------------------------------------------------
- */
+/* -- logical units --------------------------------------------------------- */
 
 static void copy_text(char *to, size_t room, const char *text,
                       const char *otherwise)
@@ -65,8 +64,7 @@ struct scsi_lu_stats scsi_lu_stats(const struct scsi_lu *lu)
     return lu->stats;
 }
 
-/* -- the bus -----------------------------------------------------------------
- */
+/* -- the bus --------------------------------------------------------------- */
 
 enum err scsi_bus_new(struct loop *loop, struct scsi_bus **ret_bus)
 {
@@ -107,8 +105,7 @@ struct scsi_lu *scsi_bus_lu(struct scsi_bus *bus, unsigned lun)
     return lun < SCSI_LUNS_MAX ? bus->slots[lun].lu : NULL;
 }
 
-/* -- unit attentions ---------------------------------------------------------
- */
+/* -- unit attentions ------------------------------------------------------- */
 
 static const enum sense_code ua_codes[UA_COUNT] = {
     [UA_POWER_ON] = SENSE_POWER_ON,
@@ -160,8 +157,7 @@ bool scsi_ua_take(struct scsi_nexus *nexus, unsigned lun,
     return true;
 }
 
-/* -- events to the guests -----------------------------------------------------
- */
+/* -- events to the guests -------------------------------------------------- */
 
 static enum scsi_heard tell(struct scsi_nexus *nexus, enum scsi_event ev,
                             unsigned lun)
@@ -219,8 +215,7 @@ void scsi_bus_capacity_changed(struct scsi_bus *bus, unsigned lun)
         announce(bus, SCSI_EVENT_CAPACITY, lun, UA_CAPACITY);
 }
 
-/* -- detach
- * -------------------------------------------------------------------- */
+/* -- detach ---------------------------------------------------------------- */
 
 static bool anyone_asked(const struct scsi_bus *bus, unsigned lun)
 {
@@ -426,8 +421,7 @@ void scsi_slot_command_ended(struct scsi_bus *bus, unsigned lun)
         detach_flush(slot->detach);
 }
 
-/* -- nexuses
- * ------------------------------------------------------------------- */
+/* -- nexuses --------------------------------------------------------------- */
 
 enum err scsi_nexus_open(struct scsi_bus *bus,
                          const struct scsi_nexus_args *args,

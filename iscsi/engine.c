@@ -10,8 +10,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "iscsi/engine.h"
 
-/* -- answers ----------------------------------------------------------------
- */
+/* -- answers --------------------------------------------------------------- */
 
 static void run_finished(struct scsi_bus *bus)
 {
@@ -237,8 +236,7 @@ bool scsi_fetch(struct scsi_cmd *cmd, void *buf, size_t want)
     return false;
 }
 
-/* -- running ----------------------------------------------------------------
- */
+/* -- running --------------------------------------------------------------- */
 
 void scsi_start(struct scsi_cmd *cmd,
                 void (*start)(struct scsi_cmd *cmd, enum err e))
@@ -324,8 +322,7 @@ void scsi_scratch_io(struct scsi_cmd *cmd, enum store_op op, uint32_t flags,
     scsi_io(cmd, op, flags, off_bytes, len_bytes, &cmd->one, 1, next);
 }
 
-/* -- checks before a command runs -------------------------------------------
- */
+/* -- checks before a command runs ------------------------------------------ */
 
 /* The checks that every command has in common, in the order of SAM-5 5.14;
  * true: it may run, else it has ended. */
@@ -412,8 +409,7 @@ void scsi_submit(struct scsi_bus *bus, struct scsi_cmd *cmd)
         post_finished(bus);
 }
 
-/* -- task management ---------------------------------------------------------
- */
+/* -- task management ------------------------------------------------------- */
 
 /* Is cmd one of those that tmf is about? */
 static bool tmf_names(const struct scsi_tmf *tmf, const struct scsi_cmd *cmd)

@@ -202,14 +202,12 @@ struct scsi_nexus *scsi_bus_nexus_named(struct scsi_bus *bus, const char *name);
 void scsi_slot_command_ended(struct scsi_bus *bus, unsigned lun);
 void scsi_engine_init(struct scsi_bus *bus);
 
-/* -- persistent reservations (pr.c) -----------------------------------------
- */
+/* -- persistent reservations (pr.c) ---------------------------------------- */
 /* Does a reservation of somebody else forbid this command? */
 bool pr_conflicts(const struct scsi_lu *lu, const struct scsi_nexus *nexus,
                   enum scsi_access access);
 
-/* -- the commands -----------------------------------------------------------
- */
+/* -- the commands ---------------------------------------------------------- */
 void spc_test_unit_ready(struct scsi_cmd *cmd);
 void spc_request_sense(struct scsi_cmd *cmd);
 void spc_inquiry(struct scsi_cmd *cmd);
@@ -239,8 +237,7 @@ void sbc_compare_and_write(struct scsi_cmd *cmd);
 void sbc_orwrite(struct scsi_cmd *cmd);
 void sbc_write_same(struct scsi_cmd *cmd);
 
-/* -- what sbc.c and sbc_multi.c share ----------------------------------------
- */
+/* -- what sbc.c and sbc_multi.c share -------------------------------------- */
 enum {
     /* Longer ranges are split by the guest (VPD B0), so that one command does
      * not keep a LUN busy for long. */

@@ -8,7 +8,7 @@
  *   ops.c     one row per command ──> spc.c vpd.c mode.c pr.c
  *                                     sbc.c sbc_multi.c ──> struct store
  *   sense.c   the one table from enum err to sense data
- *   lun*.c    the other direction: a LUN of the SAN as a struct store
+ *   lun.h, lun*.c  the other direction: a LUN of the SAN as a struct store
  *
  * A bus, what is on it and its front ends live on one loop: every call below
  * is made on that loop's thread, or before it runs.  docs/scsi.md explains.
@@ -21,7 +21,7 @@
 #include "base/store.h"
 #include "iscsi/lun.h"
 
-/* -- logical unit: one disk as a SCSI device ------------------------------ */
+/* -- logical unit: one disk as a SCSI device ------------------------------- */
 struct scsi_lu;
 
 struct scsi_lu_args {
@@ -51,7 +51,7 @@ struct scsi_lu_stats {
 };
 struct scsi_lu_stats scsi_lu_stats(const struct scsi_lu *lu);
 
-/* -- bus: one virtual controller ------------------------------------------ */
+/* -- bus: one virtual controller ------------------------------------------- */
 enum { SCSI_LUNS_MAX = 256 }; /* 64 disks as Hyper-V has, four times over */
 enum {
     SCSI_NEXUSES_MAX = 64
@@ -112,7 +112,7 @@ void scsi_bus_detach_cancel(struct scsi_detach *d);
 /* The store of this LUN changed its size: tell the guests. */
 void scsi_bus_capacity_changed(struct scsi_bus *bus, unsigned lun);
 
-/* -- nexus: one initiator at one bus -------------------------------------- */
+/* -- nexus: one initiator at one bus --------------------------------------- */
 enum scsi_event { SCSI_EVENT_ADDED, SCSI_EVENT_REMOVED, SCSI_EVENT_CAPACITY };
 
 enum scsi_heard {

@@ -131,8 +131,7 @@ void mode_sense(struct scsi_cmd *cmd)
     scsi_reply(cmd, buf, len, ten ? be16_load(cmd->cdb + 7) : cmd->cdb[4]);
 }
 
-/* -- MODE SELECT
- * ---------------------------------------------------------------- */
+/* -- MODE SELECT ----------------------------------------------------------- */
 
 /* Check one page of the list against what may change; 0 = fine, else the
  * offending byte of the page plus one. */

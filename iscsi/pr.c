@@ -71,8 +71,7 @@ bool pr_conflicts(const struct scsi_lu *lu, const struct scsi_nexus *nexus,
     return !is_holder(pr, who) && !lets_registrants(pr->type);
 }
 
-/* -- PERSISTENT RESERVE IN
- * --------------------------------------------------------- */
+/* -- PERSISTENT RESERVE IN ------------------------------------------------- */
 
 void pr_in_read_keys(struct scsi_cmd *cmd)
 {
@@ -169,8 +168,7 @@ void pr_in_read_full_status(struct scsi_cmd *cmd)
     scsi_good(cmd);
 }
 
-/* -- PERSISTENT RESERVE OUT
- * -------------------------------------------------------- */
+/* -- PERSISTENT RESERVE OUT ------------------------------------------------ */
 
 struct pr_request {
     uint64_t key, action_key;

@@ -65,8 +65,7 @@ uint32_t sbc_write_flags(const struct scsi_cmd *cmd)
     return fua || !cmd->lu->write_cache ? STORE_FUA : 0;
 }
 
-/* -- READ
- * ---------------------------------------------------------------------- */
+/* -- READ ------------------------------------------------------------------ */
 
 static void read_done(struct scsi_cmd *cmd, enum err e)
 {
@@ -105,8 +104,7 @@ void sbc_read(struct scsi_cmd *cmd)
     }
 }
 
-/* -- WRITE
- * --------------------------------------------------------------------- */
+/* -- WRITE ----------------------------------------------------------------- */
 
 static void write_done(struct scsi_cmd *cmd, enum err e)
 {
@@ -145,8 +143,7 @@ void sbc_write(struct scsi_cmd *cmd)
     scsi_start(cmd, write_start);
 }
 
-/* -- the medium
- * ------------------------------------------------------------------ */
+/* -- the medium ------------------------------------------------------------ */
 
 /* SBC-3 5.10: without PMI the LBA field must be zero. */
 void sbc_read_capacity10(struct scsi_cmd *cmd)

@@ -30,8 +30,7 @@ static bool data_is_there(struct scsi_cmd *cmd, uint64_t need)
     return false;
 }
 
-/* -- READ into a buffer that ends inside a block
- * --------------------------------- */
+/* -- READ into a buffer that ends inside a block --------------------------- */
 
 static void short_step(struct scsi_cmd *cmd, enum err e);
 
@@ -66,8 +65,7 @@ void sbc_read_short(struct scsi_cmd *cmd, enum err e)
     scsi_with_scratch(cmd, short_step);
 }
 
-/* -- comparing
- * -------------------------------------------------------------------- */
+/* -- comparing ------------------------------------------------------------- */
 
 /* Compare `len` bytes of data-out from `skip` on with flat memory; the offset
  * of the first difference, `len` if there is none.  The guest may change its
@@ -106,8 +104,7 @@ static bool piece_matches(struct scsi_cmd *cmd, uint64_t skip, uint64_t len,
     return *ret_at == len;
 }
 
-/* -- VERIFY, WRITE AND VERIFY
- * ------------------------------------------------------ */
+/* -- VERIFY, WRITE AND VERIFY ---------------------------------------------- */
 
 enum bytchk { /* BYTCHK of SBC-3 5.29, in cmd->detail */
               CHECK_MEDIUM = 0,
@@ -229,8 +226,7 @@ void sbc_write_verify(struct scsi_cmd *cmd)
     scsi_start(cmd, write_verify_start);
 }
 
-/* -- COMPARE AND WRITE (SBC-3 5.3)
- * -------------------------------------------------- */
+/* -- COMPARE AND WRITE (SBC-3 5.3) ----------------------------------------- */
 
 static void compare_written(struct scsi_cmd *cmd, enum err e)
 {
@@ -301,8 +297,7 @@ void sbc_compare_and_write(struct scsi_cmd *cmd)
     scsi_start(cmd, compare_start);
 }
 
-/* -- ORWRITE
- * ------------------------------------------------------------------------ */
+/* -- ORWRITE --------------------------------------------------------------- */
 
 static void or_step(struct scsi_cmd *cmd, enum err e);
 
@@ -365,8 +360,7 @@ void sbc_orwrite(struct scsi_cmd *cmd)
     scsi_start(cmd, or_start);
 }
 
-/* -- WRITE SAME (SBC-3 5.44)
- * ---------------------------------------------------------- */
+/* -- WRITE SAME (SBC-3 5.44) ----------------------------------------------- */
 
 enum same_flags { SAME_UNMAP = 0x08, SAME_ANCHOR = 0x10, SAME_NDOB = 0x01 };
 
@@ -466,8 +460,7 @@ void sbc_write_same(struct scsi_cmd *cmd)
         scsi_start(cmd, same_start);
 }
 
-/* -- UNMAP (SBC-3 5.28)
- * ---------------------------------------------------------------- */
+/* -- UNMAP (SBC-3 5.28) ---------------------------------------------------- */
 
 enum { UNMAP_HEADER_BYTES = 8, UNMAP_ENTRY_BYTES = 16 };
 

@@ -109,8 +109,7 @@ void spc_report_luns(struct scsi_cmd *cmd)
     scsi_reply(cmd, buf, (size_t)(at - buf), allocation);
 }
 
-/* -- REPORT SUPPORTED OPERATION CODES (SPC-4 6.35) ----------------------------
- */
+/* -- REPORT SUPPORTED OPERATION CODES (SPC-4 6.35) ------------------------- */
 
 /* Command time-outs descriptor. */
 static size_t put_timeouts(uint8_t *at)

@@ -5,8 +5,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "iscsi/vhost.h"
 
-/* -- control: task management
- * ---------------------------------------------------- */
+/* -- control: task management ---------------------------------------------- */
 
 static const struct {
     uint32_t subtype;
@@ -87,8 +86,7 @@ enum err vhost_start_control(struct vhost_req *rq, struct diag *why)
     return E_OK;
 }
 
-/* -- events: what waits
- * ------------------------------------------------------------ */
+/* -- events: what waits ---------------------------------------------------- */
 
 static struct vhost_event *event_at(struct vhost_scsi *v, unsigned i)
 {
@@ -170,8 +168,7 @@ void vhost_events_restart(struct vhost_scsi *v)
     }
 }
 
-/* -- events: telling
- * ------------------------------------------------------------------ */
+/* -- events: telling ------------------------------------------------------- */
 
 /* The guest returns the buffer of an event when it has dealt with it: Linux
  * after the disk is gone.  Buffers are known by their address. */

@@ -43,8 +43,7 @@ void vhost_mem_fini(struct vhost_mem *mem)
     log_unmap(mem);
 }
 
-/* -- mapping -----------------------------------------------------------------
- */
+/* -- mapping --------------------------------------------------------------- */
 
 /* Map the first `need` bytes of a file; the VMM's offset need not be aligned
  * to its (perhaps huge) pages, so mapping begins at 0. */
@@ -173,8 +172,7 @@ enum err vhost_mem_set_log(struct vhost_mem *mem,
     return E_OK;
 }
 
-/* -- addresses
- * ----------------------------------------------------------------- */
+/* -- addresses ------------------------------------------------------------- */
 
 static struct vhost_region *find(struct vhost_mem *mem, uint64_t guest_addr)
 {
@@ -258,8 +256,7 @@ bool vhost_mem_read(struct vhost_mem *mem, uint64_t guest_addr, void *buf,
     return true;
 }
 
-/* -- dirty pages
- * ------------------------------------------------------------------ */
+/* -- dirty pages ----------------------------------------------------------- */
 
 /* Pages beyond the log do not exist for the VMM (it sizes the log by its
  * memory), so they are passed over. */

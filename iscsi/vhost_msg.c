@@ -32,8 +32,7 @@ static void answer_u64(struct vhost_answer *a, uint64_t n)
     a->bytes = sizeof n;
 }
 
-/* -- features
- * ----------------------------------------------------------------------- */
+/* -- features -------------------------------------------------------------- */
 
 uint64_t vhost_features(void)
 {
@@ -133,9 +132,7 @@ static enum err ignore(struct vhost_scsi *v, const void *payload,
     return E_OK;
 }
 
-/* -- memory
- * ---------------------------------------------------------------------------
- */
+/* -- memory ---------------------------------------------------------------- */
 
 /* Addresses changed: find the rings again.  One that is gone cannot be served.
  */
@@ -214,9 +211,7 @@ static enum err set_log_base(struct vhost_scsi *v, const void *payload,
     return e;
 }
 
-/* -- rings
- * ------------------------------------------------------------------------------
- */
+/* -- rings ----------------------------------------------------------------- */
 
 static struct vhost_queue *queue_at(struct vhost_scsi *v, uint32_t index,
                                     struct diag *why)
@@ -441,8 +436,7 @@ static enum err get_vring_base(struct vhost_scsi *v, const void *payload,
     return E_OK;
 }
 
-/* -- the record of what is in flight
- * -------------------------------------------------- */
+/* -- the record of what is in flight --------------------------------------- */
 
 void vhost_inflight_drop(struct vhost_scsi *v)
 {
@@ -474,7 +468,7 @@ static enum err get_inflight_fd(struct vhost_scsi *v, const void *payload,
     enum err e;
     int fd;
 
-    memcpy(&m, payload, VHOST_INFLIGHT_MSG_BYTES);
+    memcpy(&m, payload, sizeof m);
     e = inflight_check(v, &m, why);
     if (e)
         return e;
@@ -490,8 +484,8 @@ static enum err get_inflight_fd(struct vhost_scsi *v, const void *payload,
     }
     /* We map it too: nobody shortens it under us. */
     (void)fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-    memcpy(a->payload, &m, VHOST_INFLIGHT_MSG_BYTES);
-    a->bytes = VHOST_INFLIGHT_MSG_BYTES;
+    memcpy(a->payload, &m, sizeof m);
+    a->bytes = v->channel.header.size; /* with the VMM's padding, if any */
     a->fd = fd;
     return E_OK;
 }
@@ -531,47 +525,49 @@ static enum err set_inflight_fd(struct vhost_scsi *v, const void *payload,
     int fd = channel_take_fd(&v->channel, 0);
 
     (void)a;
-    memcpy(&m, payload, VHOST_INFLIGHT_MSG_BYTES);
+    memcpy(&m, payload, sizeof m);
     if (fd < 0)
         return diag_fail(why, E_PROTOCOL, "no inflight descriptor");
     return vhost_inflight_map(v, &m, fd, why);
 }
 
-/* -- the table
- * -------------------------------------------------------------------------- */
+/* -- the table ------------------------------------------------------------- */
 
 static const struct vhost_row {
     enum vhost_request request;
-    uint32_t bytes;         /* of the payload */
+    uint32_t least, most;   /* bytes of the payload; the rest is zeros */
     enum vhost_quiet quiet; /* QUIET_RING: of the ring in the first word */
     const char *name;
     vhost_message_fn *run;
 } vhost_rows[] = {
-  /* clang-format off */
-    {VHOST_GET_FEATURES,           0, QUIET_NONE, "GET_FEATURES",           get_features},
-    {VHOST_SET_FEATURES,           8, QUIET_NONE, "SET_FEATURES",           set_features},
-    {VHOST_SET_OWNER,              0, QUIET_NONE, "SET_OWNER",              ignore},
-    {VHOST_RESET_OWNER,            0, QUIET_NONE, "RESET_OWNER",            ignore},
-    {VHOST_SET_MEM_TABLE,        264, QUIET_ALL,  "SET_MEM_TABLE",          set_mem_table},
-    {VHOST_SET_LOG_BASE,          16, QUIET_NONE, "SET_LOG_BASE",           set_log_base},
-    {VHOST_SET_LOG_FD,             0, QUIET_NONE, "SET_LOG_FD",             ignore},
-    {VHOST_SET_VRING_NUM,          8, QUIET_RING, "SET_VRING_NUM",          set_vring_num},
-    {VHOST_SET_VRING_ADDR,        40, QUIET_NONE, "SET_VRING_ADDR",         set_vring_addr},
-    {VHOST_SET_VRING_BASE,         8, QUIET_NONE, "SET_VRING_BASE",         set_vring_base},
-    {VHOST_GET_VRING_BASE,         8, QUIET_RING, "GET_VRING_BASE",         get_vring_base},
-    {VHOST_SET_VRING_KICK,         8, QUIET_NONE, "SET_VRING_KICK",         set_vring_kick},
-    {VHOST_SET_VRING_CALL,         8, QUIET_NONE, "SET_VRING_CALL",         set_vring_call},
-    {VHOST_SET_VRING_ERR,          8, QUIET_NONE, "SET_VRING_ERR",          set_vring_err},
-    {VHOST_GET_PROTOCOL_FEATURES,  0, QUIET_NONE, "GET_PROTOCOL_FEATURES",  get_protocol_features},
-    {VHOST_SET_PROTOCOL_FEATURES,  8, QUIET_NONE, "SET_PROTOCOL_FEATURES",  set_protocol_features},
-    {VHOST_GET_QUEUE_NUM,          0, QUIET_NONE, "GET_QUEUE_NUM",          get_queue_num},
-    {VHOST_SET_VRING_ENABLE,       8, QUIET_NONE, "SET_VRING_ENABLE",       set_vring_enable},
-    {VHOST_GET_INFLIGHT_FD,       24, QUIET_NONE, "GET_INFLIGHT_FD",        get_inflight_fd},
-    {VHOST_SET_INFLIGHT_FD,       24, QUIET_ALL,  "SET_INFLIGHT_FD",        set_inflight_fd},
-    {VHOST_GET_MAX_MEM_SLOTS,      0, QUIET_NONE, "GET_MAX_MEM_SLOTS",      get_max_mem_slots},
-    {VHOST_ADD_MEM_REG,           40, QUIET_NONE, "ADD_MEM_REG",            add_mem_reg},
-    {VHOST_REM_MEM_REG,           40, QUIET_ALL,  "REM_MEM_REG",            rem_mem_reg},
-  /* clang-format on */
+#define ROW(name, least, most, quiet, run)                                     \
+    {                                                                          \
+        VHOST_##name, least, most, quiet, #name, run                           \
+    }
+    ROW(GET_FEATURES, 0, 0, QUIET_NONE, get_features),
+    ROW(SET_FEATURES, 8, 8, QUIET_NONE, set_features),
+    ROW(SET_OWNER, 0, 0, QUIET_NONE, ignore),
+    ROW(RESET_OWNER, 0, 0, QUIET_NONE, ignore),
+    ROW(SET_MEM_TABLE, 8, 264, QUIET_ALL, set_mem_table),
+    ROW(SET_LOG_BASE, 16, 16, QUIET_NONE, set_log_base),
+    ROW(SET_LOG_FD, 0, 0, QUIET_NONE, ignore),
+    ROW(SET_VRING_NUM, 8, 8, QUIET_RING, set_vring_num),
+    ROW(SET_VRING_ADDR, 40, 40, QUIET_NONE, set_vring_addr),
+    ROW(SET_VRING_BASE, 8, 8, QUIET_NONE, set_vring_base),
+    ROW(GET_VRING_BASE, 8, 8, QUIET_RING, get_vring_base),
+    ROW(SET_VRING_KICK, 8, 8, QUIET_NONE, set_vring_kick),
+    ROW(SET_VRING_CALL, 8, 8, QUIET_NONE, set_vring_call),
+    ROW(SET_VRING_ERR, 8, 8, QUIET_NONE, set_vring_err),
+    ROW(GET_PROTOCOL_FEATURES, 0, 0, QUIET_NONE, get_protocol_features),
+    ROW(SET_PROTOCOL_FEATURES, 8, 8, QUIET_NONE, set_protocol_features),
+    ROW(GET_QUEUE_NUM, 0, 0, QUIET_NONE, get_queue_num),
+    ROW(SET_VRING_ENABLE, 8, 8, QUIET_NONE, set_vring_enable),
+    ROW(GET_INFLIGHT_FD, 20, 24, QUIET_NONE, get_inflight_fd),
+    ROW(SET_INFLIGHT_FD, 20, 24, QUIET_ALL, set_inflight_fd),
+    ROW(GET_MAX_MEM_SLOTS, 0, 0, QUIET_NONE, get_max_mem_slots),
+    ROW(ADD_MEM_REG, 40, 40, QUIET_NONE, add_mem_reg),
+    ROW(REM_MEM_REG, 40, 40, QUIET_ALL, rem_mem_reg),
+#undef ROW
 };
 
 static const struct vhost_row *row_find(uint32_t request)
@@ -605,17 +601,15 @@ static bool quiet_enough(struct vhost_scsi *v, const struct vhost_row *row,
     return !q->inflight;
 }
 
-/* Short payloads are filled up with zeros (the memory table is sent with as
- * many regions as there are). */
+/* The memory table is sent with as many regions as there are; the inflight
+ * message with the padding that its C struct has in QEMU, or as it is written
+ * in the protocol. */
 static enum err payload_check(struct vhost_channel *c,
                               const struct vhost_row *row, struct diag *why)
 {
-    bool table = row->request == VHOST_SET_MEM_TABLE;
-
-    if (c->header.size > row->bytes ||
-        (c->header.size < row->bytes && !(table && c->header.size >= 8)))
+    if (c->header.size < row->least || c->header.size > row->most)
         return diag_fail(why, E_PROTOCOL, "%u bytes where %u belong",
-                         c->header.size, row->bytes);
+                         c->header.size, row->most);
     memset(c->payload + c->header.size, 0, sizeof c->payload - c->header.size);
     return E_OK;
 }

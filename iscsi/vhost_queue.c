@@ -16,8 +16,7 @@ bool vhost_has_feature(const struct vhost_scsi *v, unsigned bit)
     return v->features >> bit & 1;
 }
 
-/* -- a queue's life
- * ------------------------------------------------------------ */
+/* -- a queue's life -------------------------------------------------------- */
 
 void vhost_queue_init(struct vhost_queue *q, struct vhost_scsi *v, unsigned i)
 {
@@ -202,8 +201,7 @@ void vhost_queue_call(struct vhost_queue *q)
         close_fd(&q->call_fd);
 }
 
-/* -- polling
- * ---------------------------------------------------------------------- */
+/* -- polling --------------------------------------------------------------- */
 
 /* Take what the guest has offered; at most a ring full, for others wait. */
 static bool serve(struct vhost_queue *q)
@@ -313,8 +311,7 @@ void vhost_poller_update(struct vhost_scsi *v)
     v->polling = wanted;
 }
 
-/* -- requests of any kind
- * ------------------------------------------------------------ */
+/* -- requests of any kind -------------------------------------------------- */
 
 struct vhost_req *vhost_take(struct vhost_queue *q)
 {
@@ -387,8 +384,7 @@ void vhost_complete(struct vhost_req *rq, const void *response, size_t bytes,
         vhost_drained(v);
 }
 
-/* -- request queues
- * -------------------------------------------------------------------- */
+/* -- request queues -------------------------------------------------------- */
 
 /* virtio 5.6.6: {1, target, number}, single level; or the well-known unit. */
 bool vhost_decode_lun(const uint8_t lun[8], uint32_t *ret_lun)

@@ -12,8 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* -- leaving -----------------------------------------------------------------
- */
+/* -- leaving --------------------------------------------------------------- */
 
 static void vhost_free(struct vhost_scsi *v)
 {
@@ -118,8 +117,7 @@ void vhost_break(struct vhost_scsi *v, unsigned queue, const struct diag *why)
     }
 }
 
-/* -- arriving
- * ------------------------------------------------------------------ */
+/* -- arriving -------------------------------------------------------------- */
 
 static void channel_ready(struct loop_fd *f, uint32_t events)
 {
@@ -183,8 +181,7 @@ static void listener_ready(struct loop_fd *f, uint32_t events)
     connected(v, fd);
 }
 
-/* -- birth and end
- * --------------------------------------------------------------- */
+/* -- birth and end --------------------------------------------------------- */
 
 /* A socket file that nobody listens on is left over from a crash. */
 static enum err remove_stale(const struct sockaddr_un *at, struct diag *why)

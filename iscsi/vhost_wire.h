@@ -10,8 +10,7 @@
 #include <assert.h>
 #include <stddef.h>
 
-/* -- vhost-user -------------------------------------------------------------
- */
+/* -- vhost-user ------------------------------------------------------------ */
 
 enum vhost_request {
     VHOST_GET_FEATURES = 1,
@@ -108,12 +107,11 @@ struct vhost_log_msg {
 struct vhost_inflight_msg {
     uint64_t mmap_size, mmap_offset;
     uint16_t num_queues, queue_size;
-    uint32_t padding; /* QEMU's struct is not packed: it travels, too */
+    uint32_t padding; /* QEMU sends it, the protocol's text has 20 bytes */
 };
+static_assert(sizeof(struct vhost_inflight_msg) == 24, "inflight message");
 
-enum { VHOST_INFLIGHT_MSG_BYTES = 24, VHOST_INFLIGHT_VERSION = 1 };
-static_assert(sizeof(struct vhost_inflight_msg) == VHOST_INFLIGHT_MSG_BYTES,
-              "as QEMU sends it");
+enum { VHOST_INFLIGHT_VERSION = 1 };
 
 enum { VHOST_FD_INDEX_MASK = 0xff, VHOST_FD_NONE = 0x100 };
 
@@ -133,8 +131,7 @@ struct vhost_inflight_queue {
 };
 static_assert(sizeof(struct vhost_inflight_queue) == 16, "QueueRegionSplit");
 
-/* -- split rings --------------------------------------------------------------
- */
+/* -- split rings ----------------------------------------------------------- */
 
 enum vring_desc_flags {
     VRING_DESC_NEXT = 1,
@@ -164,8 +161,7 @@ struct vring_used {
 };
 static_assert(offsetof(struct vring_used, ring) == 4, "virtio 2.6.8");
 
-/* -- virtio-scsi
- * --------------------------------------------------------------- */
+/* -- virtio-scsi ----------------------------------------------------------- */
 
 enum { VIRTIO_CDB_BYTES = 32, VIRTIO_SENSE_BYTES = 96 };
 

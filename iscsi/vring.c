@@ -6,17 +6,20 @@
 
 #include <inttypes.h>
 
-/* -- memory order: what the other side reads or writes meanwhile --------------
- */
+/* -- memory order: what the other side reads or writes meanwhile ----------- */
 
-static uint16_t load_acquire(const le16 *p)
+static uint16_t load_acquire(const void *p)
 {
-    return le16toh(__atomic_load_n(&p->raw, __ATOMIC_ACQUIRE));
+    const uint16_t *raw = p; /* aligned: vring_map() checked */
+
+    return le16toh(__atomic_load_n(raw, __ATOMIC_ACQUIRE));
 }
 
-static void store_release(le16 *p, uint16_t n)
+static void store_release(void *p, uint16_t n)
 {
-    __atomic_store_n(&p->raw, htole16(n), __ATOMIC_RELEASE);
+    uint16_t *raw = p;
+
+    __atomic_store_n(raw, htole16(n), __ATOMIC_RELEASE);
 }
 
 static void full_barrier(void)
@@ -24,8 +27,7 @@ static void full_barrier(void)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-/* -- mapping
- * -------------------------------------------------------------------- */
+/* -- mapping --------------------------------------------------------------- */
 
 static uint64_t used_bytes(const struct vring *r)
 {
@@ -57,8 +59,7 @@ void vring_start(struct vring *r)
     r->notify_off = false;
 }
 
-/* -- taking
- * ------------------------------------------------------------------------ */
+/* -- taking ---------------------------------------------------------------- */
 
 enum err vring_available(const struct vring *r, uint16_t from,
                          uint16_t *ret_count, struct diag *why)
@@ -244,8 +245,7 @@ enum err vring_first_in(const struct vring *r, struct vhost_mem *mem,
     return e;
 }
 
-/* -- giving back
- * -------------------------------------------------------------------- */
+/* -- giving back ----------------------------------------------------------- */
 
 static void dirty_used(const struct vring *r, struct vhost_mem *mem,
                        uint64_t offset, uint64_t len_bytes)
@@ -338,8 +338,7 @@ void vring_notify(struct vring *r, struct vhost_mem *mem, bool on,
         full_barrier(); /* … before the caller looks at the ring again */
 }
 
-/* -- the inflight region
- * -------------------------------------------------------------- */
+/* -- the inflight region --------------------------------------------------- */
 
 size_t vring_inflight_bytes(uint32_t num)
 {
