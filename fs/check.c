@@ -80,21 +80,70 @@ static enum err check_copies(struct check *c, struct store *lun,
 /* -- the database as such ---------------------------------------------------
  */
 
-/* SQLite's own check reads every page, so checksums are compared too. */
-static enum err check_integrity(struct check *c)
+/* SQLite's own check reads every page, so checksums are compared too.
+ * *ret_sound: the rows can be believed. */
+static enum err check_integrity(struct check *c, bool *ret_sound)
 {
     sqlite3_stmt *s;
     enum err e = check_prepare(c, "PRAGMA integrity_check", &s);
 
+    *ret_sound = true;
     if (e)
         return e;
     while (!(e = check_step(c, &s))) {
         const char *line = (const char *)sqlite3_column_text(s, 0);
 
-        if (line && strcmp(line, "ok") != 0)
-            check_found(c, false, "database: %s", line);
+        if (!line || strcmp(line, "ok") == 0)
+            continue;
+        check_found(c, false, "database: %s", line);
+        *ret_sound = false;
     }
     return e == E_NODATA ? E_OK : e;
+}
+
+/* The superblock knows no chunk that the database does not own; the reverse is
+ * a crash that the next open mends. */
+static enum err check_chunks(struct check *c)
+{
+    uint32_t i = 0;
+    enum err e = db_first(c->db, SQL_CHUNK_LIST);
+
+    for (; !e && i < c->super.chunk_count; i++) {
+        const struct chunk *k = &c->super.chunks[i];
+
+        if (db_u64(c->db, SQL_CHUNK_LIST, 0) != k->lun_block ||
+            db_u64(c->db, SQL_CHUNK_LIST, 1) != k->blocks ||
+            db_u64(c->db, SQL_CHUNK_LIST, 2) != (uint64_t)k->kind)
+            check_found(c, false,
+                        "metadata chunk %u of the superblock (block %" PRIu64
+                        ") is another in the database",
+                        i, k->lun_block);
+        e = db_next(c->db, SQL_CHUNK_LIST);
+    }
+    if (!e)
+        db_end(c->db, SQL_CHUNK_LIST);
+    if (i < c->super.chunk_count)
+        check_found(c, false,
+                    "metadata chunk %u of the superblock is unknown "
+                    "to the database",
+                    i);
+    return e == E_NODATA ? E_OK : e;
+}
+
+enum err check_database(struct check *c)
+{
+    bool sound;
+    enum err e = check_exec(c, "BEGIN");
+
+    if (!e)
+        e = check_integrity(c, &sound);
+    if (!e && sound)
+        e = check_chunks(c);
+    if (!e && sound)
+        e = check_names(c);
+    if (!e && sound)
+        e = check_space(c);
+    return e ? e : check_exec(c, "COMMIT");
 }
 
 static void vfs_freep(struct vfs **v)
@@ -102,7 +151,7 @@ static void vfs_freep(struct vfs **v)
     vfs_free(*v);
 }
 
-static enum err check_database(struct check *c, struct store *lun,
+static enum err open_and_check(struct check *c, struct store *lun,
                                struct diag *why)
 {
     AUTO(vfs_freep) struct vfs *vfs = NULL;
@@ -113,8 +162,10 @@ static enum err check_database(struct check *c, struct store *lun,
         e = db_open(vfs, why, &db);
     if (e)
         return e;
+    if (!c->args->repair)
+        db_leave_untouched(db);
     c->db = db;
-    e = check_integrity(c);
+    e = check_database(c);
     if (e)
         return diag_fail(why, e, "database: %s", sqlite3_errmsg(db->conn));
     return E_OK;
@@ -136,7 +187,7 @@ enum err fs_check(struct store *lun, const struct fs_check_args *args,
     if (!e)
         e = check_copies(c, lun, &copies, why);
     if (!e)
-        e = check_database(c, lun, why);
+        e = open_and_check(c, lun, why);
     if (e)
         return e;
     *ret_result = result;

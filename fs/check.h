@@ -28,6 +28,8 @@ void check_end(sqlite3_stmt **stmt);
 /* Run a statement that gives no rows. */
 MUST_CHECK enum err check_exec(struct check *c, const char *sql);
 
+/* All of it, in one transaction. */
+MUST_CHECK enum err check_database(struct check *c);
 MUST_CHECK enum err check_names(struct check *c);
 MUST_CHECK enum err check_space(struct check *c);
 

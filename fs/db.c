@@ -346,6 +346,11 @@ enum err db_create(struct vfs *vfs, struct diag *why, struct db **ret_db)
     return E_OK;
 }
 
+void db_leave_untouched(struct db *db)
+{
+    sqlite3_db_config(db->conn, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}
+
 void db_close(struct db *db)
 {
     if (!db)

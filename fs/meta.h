@@ -149,6 +149,9 @@ struct dentry {
     fs_ino ino;
     uint64_t cookie;
 };
+enum { DENTRY_TWINS = 16 }; /* names of one hash in a directory */
+/* The first of the cookies that a name may have. */
+uint64_t dentry_cookie(const char *name);
 /* Errors: E_NOENT, E_INVAL, E_NAME_TOO_LONG. */
 MUST_CHECK enum err dentry_get(struct meta *m, fs_ino parent, const char *name,
                                struct dentry *ret_dentry);
@@ -184,11 +187,12 @@ MUST_CHECK enum err acl_inherit(struct meta *m, fs_ino parent, uint32_t umask,
 #define OP_HANDLERS(X)                                                         \
     X(hello)                                                                   \
     X(lookup)                                                                  \
-    X(getattr) X(setattr) X(create) X(unlink) X(rmdir) X(rename) X(link)       \
-        X(readlink) X(readdir) X(statfs) X(xattr_get) X(xattr_set)             \
-            X(xattr_list) X(xattr_remove) X(open) X(close) X(layoutget)        \
-                X(layoutcommit) X(layoutreturn) X(fallocate) X(seek)           \
-                    X(handle_get) X(handle_put)
+    X(getattr)                                                                 \
+    X(setattr)                                                                 \
+    X(create) X(unlink) X(rmdir) X(rename) X(link) X(readlink) X(readdir)      \
+        X(statfs) X(xattr_get) X(xattr_set) X(xattr_list) X(xattr_remove)      \
+            X(open) X(close) X(layoutget) X(layoutcommit) X(layoutreturn)      \
+                X(fallocate) X(seek) X(handle_get) X(handle_put)
 #define X(name) MUST_CHECK enum err op_##name(struct op *op);
 OP_HANDLERS(X)
 #undef X

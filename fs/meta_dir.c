@@ -11,10 +11,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { COOKIE_SHIFT = 4, COOKIE_TWINS = 1 << COOKIE_SHIFT };
+enum { COOKIE_SHIFT = 4 };
+static_assert(1 << COOKIE_SHIFT == DENTRY_TWINS, "room for twins");
 
 /* FNV-1a, 64 bits; never 0, so that cookies below 16 are the front end's. */
-static uint64_t name_cookie(const char *name)
+uint64_t dentry_cookie(const char *name)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
@@ -38,13 +39,13 @@ static enum err name_check(const char *name)
 enum err dentry_get(struct meta *m, fs_ino parent, const char *name,
                     struct dentry *ret_dentry)
 {
-    uint64_t cookie = name_cookie(name);
+    uint64_t cookie = dentry_cookie(name);
     enum err e = name_check(name);
 
     if (e)
         return e;
     e = db_first(m->db, SQL_DENTRY_GET, DB_INT(parent), DB_INT(cookie),
-                 DB_INT(cookie + COOKIE_TWINS - 1),
+                 DB_INT(cookie + DENTRY_TWINS - 1),
                  DB_BYTES(name, strlen(name)));
     if (e)
         return e == E_NODATA ? E_NOENT : e;
@@ -58,7 +59,7 @@ enum err dentry_get(struct meta *m, fs_ino parent, const char *name,
 static enum err free_cookie(struct meta *m, fs_ino parent, const char *name,
                             uint64_t *ret_cookie)
 {
-    uint64_t cookie = name_cookie(name), end = cookie + COOKIE_TWINS;
+    uint64_t cookie = dentry_cookie(name), end = cookie + DENTRY_TWINS;
     enum err e = db_first(m->db, SQL_DENTRY_SLOTS, DB_INT(parent),
                           DB_INT(cookie), DB_INT(end - 1));
 
