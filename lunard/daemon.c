@@ -164,9 +164,8 @@ static enum err start_mount(struct daemon *d, struct diag *why)
 
 static enum err start_volumes(struct daemon *d, struct diag *why)
 {
-    char path[CONFIG_PATH_BYTES + 32];
     struct volumes_args args = {
-        .state_path = path,
+        .state_path = d->volumes_path,
         .host = d->config.host_name,
         .incarnation = d->incarnation,
         .loops = d->loops,
@@ -174,26 +173,25 @@ static enum err start_volumes(struct daemon *d, struct diag *why)
         .fuse = d->fuse,
     };
 
-    state_path(d, "volumes.json", path);
+    state_path(d, "volumes.json", d->volumes_path);
     return volumes_open(&args, &d->volumes, why);
 }
 
 static enum err start_hotplug(struct daemon *d, struct diag *why)
 {
-    char path[CONFIG_PATH_BYTES + 32];
     struct hotplug_args args = {
         .loops = d->loops,
         .loop_count = d->reactor_count,
         .root = d->config.root,
         .run_dir = d->config.run,
         .socket_group = d->config.socket_group,
-        .state_path = path,
+        .state_path = d->vms_path,
         .files = &d->files,
     };
     enum err e = make_directory(d->config.run, 0755, why);
 
     files_init(d);
-    state_path(d, "vms.json", path);
+    state_path(d, "vms.json", d->vms_path);
     return e ? e : hotplug_open(&args, &d->hotplug, why);
 }
 

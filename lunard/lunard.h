@@ -32,6 +32,8 @@ struct daemon {
     unsigned reactor_count;
     uint64_t incarnation; /* of this run of this host: never used again */
     int lock_fd;          /* on the state directory: one daemon for each */
+    char volumes_path[CONFIG_PATH_BYTES + 32]; /* state files */
+    char vms_path[CONFIG_PATH_BYTES + 32];
     struct fs_fuse *fuse;
     struct volumes *volumes;
     struct hotplug_files files;

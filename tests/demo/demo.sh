@@ -177,16 +177,18 @@ vhd_sum=$(guest 'set -e
     sha256sum </mnt/data | cut -d" " -f1')
 
 step "hot add: a second LUN, passed through, is /dev/sdb"
-truncate -s 64M "$dir/lun2"
+truncate -s 16M "$dir/lun2"
 lunar attach web "file:$dir/lun2" --lun 1 >/dev/null
 guest 'until [ -b /dev/sdb ]; do usleep 10000; done' 10
 lun_sum=$(guest 'set -e
-    dd if=/dev/urandom of=/dev/sdb bs=1M count=64 conv=fsync 2>/dev/null
+    dd if=/dev/urandom of=/dev/sdb bs=1M count=16 conv=fsync 2>/dev/null
     sha256sum </dev/sdb | cut -d" " -f1')
 
-step "hot remove: both, while the guest runs"
+step "guest: unmounts, sums up the whole disk"
 guest 'umount /mnt'
 whole_sum=$(guest 'sha256sum </dev/sda | cut -d" " -f1')
+
+step "hot remove: both, while the guest runs"
 lunar detach web 0
 lunar detach web 1
 guest 'while [ -b /dev/sda ] || [ -b /dev/sdb ]; do usleep 10000; done' 10
@@ -204,9 +206,8 @@ debugfs -R "dump /data $dir/data" "$dir/raw" 2>/dev/null
 same "the file in it" "$vhd_sum" "$(sha256sum <"$dir/data" | cut -d' ' -f1)"
 same "the passed LUN" "$lun_sum" "$(sha256sum <"$dir/lun2" | cut -d' ' -f1)"
 
-step "check: the disk, and the volume in use"
+step "check: the disk"
 lunar disk check "$root/demo/vm.vhd" >/dev/null
-lunar check demo >/dev/null
 
 step "guest: switches off"
 "$guest" stop "$vm"

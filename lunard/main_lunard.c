@@ -1,0 +1,170 @@
+/* lunard/main_lunard.c - the daemon's arguments and signals.
+ * Runs in the foreground; who wants it elsewhere asks systemd.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lunard/lunard.h"
+
+#include "base/log.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2 };
+
+static const char usage[] =
+    "usage: lunard [--config FILE] [--check-config]\n"
+    "\n"
+    "  --config FILE    instead of " CONFIG_PATH "\n"
+    "  --check-config   only say whether the configuration is right\n"
+    "  --version\n"
+    "\n"
+    "SIGTERM and SIGINT end it: disks are flushed, volumes closed, the mount\n"
+    "goes away.  See lunard(8), lunar.conf(5).\n";
+
+struct options {
+    const char *config; /* NULL: the default, which need not be there */
+    bool check_only;
+};
+
+/* Returns -1 to go on, else the exit status. */
+static int parse_options(int argc, char **argv, struct options *ret_options)
+{
+    static const struct option longs[] = {
+        {"config",       required_argument, NULL, 'c'},
+        {"check-config", no_argument,       NULL, 'n'},
+        {"version",      no_argument,       NULL, 'v'},
+        {"help",         no_argument,       NULL, 'h'},
+        {NULL,           0,                 NULL, 0  },
+    };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
+        if (c == 'c') {
+            ret_options->config = optarg;
+        } else if (c == 'n') {
+            ret_options->check_only = true;
+        } else if (c == 'v') {
+            puts("lunard " LUNAR_VERSION);
+            return EXIT_SUCCESS;
+        } else {
+            fputs(usage, c == 'h' ? stdout : stderr);
+            return c == 'h' ? EXIT_SUCCESS : EXIT_USAGE;
+        }
+    }
+    if (optind == argc)
+        return -1;
+    fprintf(stderr, "lunard: %s: no arguments are taken\n", argv[optind]);
+    return EXIT_USAGE;
+}
+
+/* The default file need not exist; one that was named must. */
+static enum err read_config(const struct options *options,
+                            struct config *ret_config, struct diag *why)
+{
+    enum err e = config_load(options->config ? options->config : CONFIG_PATH,
+                             ret_config, why);
+
+    if (e == E_NOENT && !options->config) {
+        config_default(ret_config);
+        return E_OK;
+    }
+    return e;
+}
+
+/* Block what ends us before a thread is made, so that all inherit it. */
+static void block_signals(sigset_t *ret_set)
+{
+    sigemptyset(ret_set);
+    sigaddset(ret_set, SIGTERM);
+    sigaddset(ret_set, SIGINT);
+    sigaddset(ret_set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, ret_set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void wait_for_end(const sigset_t *set)
+{
+    int sig;
+
+    do {
+        if (sigwait(set, &sig))
+            sig = 0;
+        if (sig == SIGHUP)
+            log_info("SIGHUP: the configuration is read at the start only");
+    } while (sig != SIGTERM && sig != SIGINT);
+    log_info("%s: stopping", sig == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+/* Tell a service manager that waits for it (sd_notify(3), READY=1). */
+static void notify(const char *state)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET");
+    socklen_t len;
+    int fd;
+
+    if (!path || strlen(path) >= sizeof to.sun_path)
+        return;
+    memcpy(to.sun_path, path, strlen(path));
+    len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    if (*path == '@')
+        to.sun_path[0] = '\0';
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (sendto(fd, state, strlen(state), MSG_NOSIGNAL,
+               (const struct sockaddr *)&to, len) < 0)
+        log_warning("%s: %s", path, strerror(errno));
+    close(fd);
+}
+
+static int serve(struct daemon *d)
+{
+    struct diag why = {0};
+    struct loop *loop;
+    sigset_t set;
+    enum err e;
+
+    block_signals(&set);
+    e = loop_new(&(struct loop_args){.name = "main", .aio_depth = 64}, &loop);
+    if (e) {
+        log_error("lunard: no loop: %s", err_text(e));
+        return EXIT_FAILURE;
+    }
+    loop_adopt(loop);
+    e = daemon_start(d, &why);
+    if (e) {
+        log_error("lunard: %s", diag_text(&why, e));
+    } else {
+        notify("READY=1");
+        wait_for_end(&set);
+        notify("STOPPING=1");
+        daemon_stop(d);
+        log_info("stopped");
+    }
+    loop_adopt(NULL);
+    loop_free(loop);
+    return e ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    static struct daemon daemon;
+    struct options options = {0};
+    struct diag why = {0};
+    enum err e;
+    int status = parse_options(argc, argv, &options);
+
+    if (status >= 0)
+        return status;
+    e = read_config(&options, &daemon.config, &why);
+    if (e) {
+        fprintf(stderr, "lunard: %s\n", diag_text(&why, e));
+        return EXIT_FAILURE;
+    }
+    return options.check_only ? EXIT_SUCCESS : serve(&daemon);
+}
