@@ -13,8 +13,9 @@ struct clock {
     uint64_t (*wall_ns)(struct clock *);
 };
 
-enum { NS_PER_US = 1000, NS_PER_MS = 1000000 };
-#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_US UINT64_C(1000)
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
 
 static inline uint64_t clock_now_ns(struct clock *c)
 {
