@@ -11,6 +11,7 @@
 #ifndef LUNAR_ISCSI_LUN_H
 #define LUNAR_ISCSI_LUN_H
 
+#include "base/list.h"
 #include "base/loop.h"
 #include "base/store.h"
 #include "base/worker.h"
@@ -108,6 +109,8 @@ struct lun_pr {
     /* private */
     struct list link;
     struct loop *from;
+    struct lun *lun;
+    unsigned session;
     enum err result;
     struct task task;
 };
