@@ -32,16 +32,32 @@ enum {
 /* The I/O path must never wait for memory that can only be freed by I/O
  * through ourselves: allocations here do not recurse into file systems
  * (PR_SET_IO_FLUSHER, inherited by every thread), and pages stay in. */
-static void guard_memory(const struct config *config)
+static enum err guard_memory(struct daemon *d, struct diag *why)
 {
+    (void)why;
 #ifdef PR_SET_IO_FLUSHER
     if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))
-        log_warning("PR_SET_IO_FLUSHER: %s", strerror(errno));
+        d->flusher_errno = errno;
 #endif
-    if (config->lock_memory && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+    if (d->config.lock_memory &&
+        mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+        d->lock_errno = errno;
+    return E_OK;
+}
+
+/* What could not be had is no reason not to serve, but to be told. */
+static void log_start(const struct daemon *d)
+{
+    if (d->flusher_errno)
+        log_warning("PR_SET_IO_FLUSHER: %s", strerror(d->flusher_errno));
+    if (d->lock_errno)
         log_warning("mlockall: %s: set LimitMEMLOCK=infinity, or "
                     "lock_memory = no",
-                    strerror(errno));
+                    strerror(d->lock_errno));
+    log_info("lunard %s: host %s, incarnation %llu, %u reactors, %s",
+             LUNAR_VERSION, d->config.host_name,
+             (unsigned long long)d->incarnation, d->reactor_count,
+             d->config.root);
 }
 
 /* -- directories ----------------------------------------------------------- */
@@ -207,22 +223,18 @@ static enum err start_control(struct daemon *d, struct diag *why)
 enum err daemon_start(struct daemon *d, struct diag *why)
 {
     static enum err (*const starts[])(struct daemon *, struct diag *) = {
-        claim_state,   start_reactors, start_mount,
-        start_volumes, start_hotplug,  start_control};
+        claim_state,   guard_memory,  start_reactors, start_mount,
+        start_volumes, start_hotplug, start_control};
     enum err e = E_OK;
 
     d->lock_fd = -1;
-    guard_memory(&d->config);
     for (size_t i = 0; !e && i < ARRAY_LEN(starts); i++)
         e = starts[i](d, why);
     if (e) {
         daemon_stop(d);
         return e;
     }
-    log_info("lunard %s: host %s, incarnation %llu, %u reactors, %s",
-             LUNAR_VERSION, d->config.host_name,
-             (unsigned long long)d->incarnation, d->reactor_count,
-             d->config.root);
+    log_start(d);
     return E_OK;
 }
 

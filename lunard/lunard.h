@@ -34,6 +34,7 @@ struct daemon {
     int lock_fd;          /* on the state directory: one daemon for each */
     char volumes_path[CONFIG_PATH_BYTES + 32]; /* state files */
     char vms_path[CONFIG_PATH_BYTES + 32];
+    int flusher_errno, lock_errno; /* of guarding our memory; 0: done */
     struct fs_fuse *fuse;
     struct volumes *volumes;
     struct hotplug_files files;

@@ -1,0 +1,132 @@
+#!/bin/bash
+# tests/system/test_cli_refuses_and_explains.sh - wrong input is refused in one
+# line that names the thing, with the exit status that says whose fault it is.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+. "$(dirname "$0")/../lib/daemon.sh"
+
+usage_error() {
+    local part=$1 status=0
+    shift
+    "$@" >"$dir/out" 2>"$dir/err" || status=$?
+    [ $status = 2 ] || fail "exit status $status instead of 2: $*"
+    grep -qF -- "$part" "$dir/err" ||
+        fail "$*: says \"$(cat "$dir/err")\", not \"$part\""
+}
+
+step "usage"
+usage_error 'no command "dance": see' lunar dance
+usage_error 'attach: VM is missing' lunar attach
+usage_error 'one word too many: c' lunar volume add a c
+usage_error 'has no option --fast' lunar attach a b --fast
+usage_error '--lun: x is not a number' lunar attach a b --lun x
+usage_error '--lun needs a value' lunar attach a b --lun
+usage_error '--size: 4Q is not a size' lunar disk create a --size 4Q
+usage_error '--size is given twice' lunar disk create a --size 1G --size 2G
+usage_error '--read-only takes no value' lunar attach a b --read-only=yes
+lunar help >/dev/null
+lunar help attach | grep -q 'usage: lunar attach VM DISK'
+lunar help volume | grep -q 'usage: lunar volume grow NAME'
+usage_error 'no command "dance"' lunar help dance
+
+step "every command has help and is in the manual"
+lunar help | awk '/^  [a-z]/ { sub(/^  /, ""); print substr($0, 1, 16) }' |
+    while read -r command; do
+        # shellcheck disable=SC2086 # one or two words
+        lunar help $command >/dev/null
+        grep -q "lunar $command" "$top/docs/man/lunar.1" ||
+            [ "$command" = help ] || fail "lunar.1 does not know $command"
+    done
+
+step "no daemon"
+expect_fail 'no lunard answers there: start it' lunar status
+
+step "configuration"
+printf '[host]\nnmae = x\n' >"$dir/bad.conf"
+expect_fail "$dir/bad.conf:2: no key \"nmae\"" lunard --config "$dir/bad.conf"
+expect_fail "$dir/none.conf: No such file" lunard --config "$dir/none.conf"
+usage_error 'no arguments are taken' lunard serve
+write_config
+lunard --config "$dir/lunar.conf" --check-config
+
+step "LUNs that cannot be"
+expect_fail "$dir/none" lunar format "file:$dir/none" --name a
+truncate -s 1M "$dir/small"
+expect_fail "$dir/small" lunar format "file:$dir/small" --name a
+truncate -s 256M "$dir/lun"
+expect_fail 'name' lunar format "file:$dir/lun" --name 'a/b'
+expect_fail 'ftp' lunar format "ftp://x/y" --name a
+expect_fail "$dir/lun" lunar check "file:$dir/lun"
+lunar format "file:$dir/lun" --name alpha
+expect_fail '--force' lunar format "file:$dir/lun" --name alpha
+lunar format "file:$dir/lun" --name alpha --force
+
+step "volumes"
+start_lunard
+expect_fail "$dir/none" lunar volume add "file:$dir/none"
+lunar volume add "file:$dir/lun" | grep -q "volume alpha is at $root/alpha"
+lunar volume add "file:$dir/lun" >/dev/null
+expect_fail 'use' lunar format "file:$dir/lun" --name beta --force
+cp --sparse=always "$dir/lun" "$dir/copy"
+expect_fail 'is known already' lunar volume add "file:$dir/copy"
+expect_fail 'volume beta: not known' lunar volume remove beta
+expect_fail 'beta' lunar volume pause beta
+exec 5>"$root/alpha/open"
+expect_fail 'files on it are open' lunar volume remove alpha
+exec 5>&-
+
+step "a second daemon, on the same state and on the same LUN"
+expect_fail 'another lunard uses it' lunard --config "$dir/lunar.conf"
+sed "s,$dir/state,$dir/state2," "$dir/lunar.conf" >"$dir/second.conf"
+expect_fail "$root" lunard --config "$dir/second.conf"
+mountpoint -q "$root" || fail "the first one's mount is gone"
+
+step "VMs and disks"
+expect_fail 'vm a/b: a name has' lunar vm add a/b
+expect_fail '1 to 8 controllers' lunar vm add web --controllers 9
+expect_fail 'vm web: not known' lunar attach web "$root/alpha/a.vhd"
+lunar vm add web --controllers 2 | grep -q "path=$dir/run/web/1.sock"
+lunar vm add web >/dev/null
+expect_fail 'exists with 2 controllers' lunar vm add web --controllers 3
+expect_fail "$root/alpha/a.vhd: no such file" \
+    lunar attach web "$root/alpha/a.vhd"
+expect_fail 'volume beta: not known' lunar attach web "$root/beta/a.vhd"
+expect_fail 'not below' lunar attach web /etc/passwd
+expect_fail 'has ".."' lunar attach web "$root/alpha/../../etc/passwd"
+expect_fail 'absolute path' lunar attach web a.vhd
+echo "no disk" >"$root/alpha/a.vhd"
+expect_fail "$root/alpha/a.vhd" lunar attach web "$root/alpha/a.vhd"
+rm "$root/alpha/a.vhd"
+lunar disk create "$root/alpha/a.vhd" --size 16M
+expect_fail 'exist' lunar disk create "$root/alpha/a.vhd" --size 16M
+expect_fail 'no controller 2' lunar attach web "$root/alpha/a.vhd" \
+    --controller 2
+expect_fail 'must be 0…255' lunar attach web "$root/alpha/a.vhd" --lun 256
+lunar attach web "$root/alpha/a.vhd" --lun 3 | grep -q 'LUN 3 of controller 0'
+lunar attach web "$root/alpha/a.vhd" >/dev/null
+expect_fail 'detach it first' lunar attach web "$root/alpha/a.vhd" --lun 4
+lunar vm add other >/dev/null
+expect_fail 'held by vm web (controller 0, LUN 3, attached)' \
+    lunar attach other "$root/alpha/a.vhd"
+expect_fail 'has disks' lunar vm remove web
+expect_fail 'attached: detach them first' lunar volume remove alpha
+expect_fail 'no LUN 7' lunar detach web 7
+lunar detach web 3
+expect_fail 'no LUN 3' lunar detach web 3
+lunar vm remove web
+expect_fail 'vm web: not known' lunar vm remove web
+
+step "the control socket"
+python3 - "$dir/control.sock" <<'END' || skip "no python3"
+import json, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+f = s.makefile("rw")
+for line in ["hello", "{}", '{"do": "status", "args": {"x": 1}}', "[" * 5000]:
+    f.write(line + "\n")
+    f.flush()
+    assert json.loads(f.readline())["ok"] is False
+f.write('{"do": "status"}\n')
+f.flush()
+assert json.loads(f.readline())["result"]["nodes"][0]["name"] == "host-a"
+END
+stop_lunard
