@@ -100,8 +100,6 @@ static enum err set_size(struct op *op, struct inode *inode)
     inode->attr.size_bytes = args->size_bytes;
     inode->flags &= ~(uint32_t)INODE_KEEP;
     inode_modified(op, inode);
-    if (args->mask & FS_SET_KILL_PRIV)
-        kill_priv(inode);
     return extent_cut(op, inode, cut);
 }
 
@@ -119,6 +117,8 @@ enum err op_setattr(struct op *op)
     if (e)
         return e;
     set_owner(args, &inode);
+    if (args->mask & FS_SET_KILL_PRIV)
+        kill_priv(&inode);
     if (args->mask & FS_SET_SIZE)
         e = set_size(op, &inode);
     if (e)

@@ -187,6 +187,15 @@ static enum err mark_written(struct op *op, unsigned *budget)
     return E_OK;
 }
 
+/* The times are those of the write, as its writer saw them: a commit that comes
+ * later moves neither, nor undoes what utimensat(2) has set since. */
+static void written_at(struct inode *inode, fs_time mtime)
+{
+    inode->attr.mtime = mtime;
+    if (time_to_ns(mtime) > time_to_ns(inode->attr.ctime))
+        inode->attr.ctime = mtime;
+}
+
 enum err op_layoutcommit(struct op *op)
 {
     const fs_layoutcommit_args *args = OP_ARGS(op, layoutcommit);
@@ -205,9 +214,9 @@ enum err op_layoutcommit(struct op *op)
         return e;
     op->more = !budget;
     inode.attr.size_bytes = max_u64(inode.attr.size_bytes, args->size_bytes);
-    inode_modified(op, &inode);
     if (args->set_mtime)
-        inode.attr.mtime = args->mtime;
+        written_at(&inode, args->mtime);
+    inode.attr.change++;
     e = inode_put(op->m, &inode);
     if (!e)
         *OP_RESULT(op, layoutcommit) = inode.attr;
