@@ -9,7 +9,7 @@ need qemu-img
 
 size=4G
 block=2097152
-many=$(awk -v s="$BENCH_SECONDS" 'BEGIN { printf "%d", 40000 * s }')
+many=$(awk -v s="$BENCH_SECONDS" 'BEGIN { printf "%d", 80000 * s }')
 
 # A load: row, disk (new, or as the load before left it), read or write, bytes,
 # step, requests, offset of the first.  "alloc" opens a block with each request,
@@ -19,7 +19,7 @@ loads="alloc       new  -w 4096  $block           1700           $((256 * block)
        hop-read    used -r 4096  $((block + 4096)) $many          $((256 * block))
        seq4k-first new  -w 4096  4096              $many          0
        seq4k-again used -w 4096  4096              $many          0
-       seq64k      new  -w 65536 65536             $((many / 4))  0"
+       seq64k      new  -w 65536 65536             $((many / 10)) 0"
 
 # Each sample: FILE is there, the row's name is $1, the rest is the load.
 ours() {
