@@ -141,7 +141,7 @@ static void remove_at(struct fs_map *map, size_t i, size_t n)
 }
 
 /* Bits [from, from+count) of `x` as the bits of an extent of their own. */
-static enum err bits_part(const struct map_extent *x, uint32_t from,
+static enum err bits_part(const struct map_extent *x, uint64_t from,
                           struct map_extent *part)
 {
     enum err e;
@@ -152,7 +152,7 @@ static enum err bits_part(const struct map_extent *x, uint32_t from,
     e = bits_make(part);
     if (e)
         return e;
-    for (uint32_t i = 0; i < part->count; i++) {
+    for (uint64_t i = 0; i < part->count; i++) {
         if (bit_get(written_bits(x), from + i))
             bit_set(written_bits(part), i);
         if (bit_get(dirty_bits(x), from + i))
@@ -166,12 +166,12 @@ static enum err split(struct fs_map *map, uint64_t block)
 {
     size_t i = index_of(map, block);
     struct map_extent *x = &map->at[i], left, right;
-    uint32_t n;
+    uint64_t n;
     enum err e;
 
     if (i == map->count || x->first >= block)
         return E_OK;
-    n = (uint32_t)(block - x->first);
+    n = block - x->first;
     left = right = *x;
     left.count = n;
     right.count = x->count - n;
@@ -259,8 +259,7 @@ static bool continues(const struct map_extent *prev, const struct map_extent *x)
 {
     return end_of(prev) == x->first && prev->state == x->state &&
            x->state != MAP_INVALID &&
-           (x->state == MAP_HOLE || prev->lun + prev->count == x->lun) &&
-           (uint64_t)prev->count + x->count <= UINT32_MAX;
+           (x->state == MAP_HOLE || prev->lun + prev->count == x->lun);
 }
 
 static enum err add(struct fs_map *map, size_t i, const struct map_extent *x)
@@ -276,7 +275,7 @@ static enum err add(struct fs_map *map, size_t i, const struct map_extent *x)
 static enum err fill(struct fs_map *map, uint64_t first, uint64_t end,
                      uint64_t lun, enum map_state state)
 {
-    uint64_t longest = state == MAP_INVALID ? INVALID_BLOCKS_MAX : UINT32_MAX;
+    uint64_t longest = state == MAP_INVALID ? INVALID_BLOCKS_MAX : UINT64_MAX;
 
     for (uint64_t at = first; at < end;) {
         size_t i = index_of(map, at);
@@ -290,7 +289,7 @@ static enum err fill(struct fs_map *map, uint64_t first, uint64_t end,
         }
         if (i < map->count)
             stop = min_u64(stop, map->at[i].first);
-        x.count = (uint32_t)min_u64(stop - at, longest);
+        x.count = min_u64(stop - at, longest);
         x.lun = state == MAP_HOLE ? 0 : lun + (at - first);
         e = add(map, i, &x);
         if (e)

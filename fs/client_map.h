@@ -26,9 +26,9 @@ enum { MAP_BLOCK_BYTES = 4096 };
 #define MAP_BLOCKS_MAX ((UINT64_C(1) << 51) - 1)
 
 struct map_extent {
-    uint64_t first, lun; /* blocks; lun: of DATA, READ, INVALID */
-    uint64_t *bits;      /* INVALID: written, then dirty; NULL: none set */
-    uint32_t count;
+    uint64_t first, count; /* blocks; a hole may reach to MAP_BLOCKS_MAX */
+    uint64_t lun;          /* of DATA, READ, INVALID */
+    uint64_t *bits;        /* INVALID: written, then dirty; NULL: none set */
     enum map_state state;
 };
 

@@ -163,6 +163,22 @@ static void neighbours_on_the_lun_become_one_extent(void)
     fs_map_fini(&map);
 }
 
+/* Each open asks for all there is, and behind its data there is a hole. */
+static void a_hole_to_the_end_of_all_files_is_one_extent(void)
+{
+    struct fs_map map = {0};
+    uint64_t rest = MAP_BLOCKS_MAX - 1;
+
+    CHECK_OK(learn(&map, extent(1, 0, rest, FS_NONE_DATA), false));
+    CHECK_EQ(map.count, 1);
+    CHECK_EQ(fs_map_find(&map, 1, MAP_BLOCKS_MAX).count, rest);
+    CHECK_OK(learn(&map, extent(1000, 50, 10, FS_INVALID_DATA), true));
+    CHECK_EQ(map.count, 3);
+    check_run(&map, 1000, MAP_INVALID, 50, 10);
+    check_run(&map, 1010, MAP_HOLE, 0, 1 << 20);
+    fs_map_fini(&map);
+}
+
 static void a_reply_outside_the_lun_is_refused(void)
 {
     struct fs_map map = {0};
@@ -315,6 +331,7 @@ static const struct test tests[] = {
     TEST(an_extent_that_is_wholly_written_needs_no_bits),
     TEST(a_dropped_range_takes_its_dirty_blocks_along),
     TEST(neighbours_on_the_lun_become_one_extent),
+    TEST(a_hole_to_the_end_of_all_files_is_one_extent),
     TEST(a_reply_outside_the_lun_is_refused),
     TEST(a_reply_with_a_gap_is_refused),
     TEST(random_histories_agree_with_a_flat_model),
