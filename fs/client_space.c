@@ -27,14 +27,14 @@ static bool failed(struct fs_io *io)
 
 /* -- a new size, under FREE from the smaller of the two to the end --------- */
 
-/* What the file knows once the coordinator has agreed on `size`. */
+/* What the file knows once the coordinator has agreed on `size`: it freed all
+ * beyond, and also where the file grew what was allocated ahead of it. */
 static void size_changed(struct fs_file *f, uint64_t size)
 {
     uint64_t end = div_round_up(size, BLOCK);
 
     pthread_mutex_lock(&f->mutex);
-    if (size < f->size_bytes)
-        fs_map_drop(&f->map, end, MAP_BLOCKS_MAX, MAP_HOLE);
+    fs_map_drop(&f->map, end, MAP_BLOCKS_MAX, MAP_HOLE);
     f->size_bytes = size;
     f->size_dirty = f->time_dirty = false;
     pthread_mutex_unlock(&f->mutex);
