@@ -13,13 +13,20 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+enum { LINES_PER_FILE = 4 }; /* enough to see what it is; all are counted */
+
 __attribute__((format(printf, 3, 4))) static unsigned differs(
     const struct crash_thread *t, const struct crash_file *f, const char *fmt,
     ...)
 {
+    static _Thread_local uint32_t last_serial, lines;
     va_list args;
 
-    printf("  thread %u file %s: ", t->index, f->name);
+    lines = f->serial == last_serial ? lines + 1 : 0;
+    last_serial = f->serial;
+    if (lines > LINES_PER_FILE)
+        return 1;
+    printf("  thread %u file %s (%u): ", t->index, f->name, f->serial);
     va_start(args, fmt);
     vprintf(fmt, args);
     va_end(args);
@@ -53,6 +60,22 @@ static int64_t sector_version(const struct crash_thread *t,
     return found.version;
 }
 
+/* Whose bytes these are, as far as the first stamp tells. */
+static unsigned differs_foreign(const struct crash_thread *t,
+                                const struct crash_file *f, uint32_t i,
+                                const uint8_t *p)
+{
+    struct crash_stamp s;
+
+    memcpy(&s, p, sizeof s);
+    if (s.magic != CRASH_MAGIC)
+        return differs(t, f, "sector %u holds foreign or torn bytes", i);
+    return differs(t, f,
+                   "sector %u holds bytes of thread %u file %u sector %u "
+                   "version %u, or torn ones",
+                   i, s.thread, s.serial, s.sector, s.version);
+}
+
 static unsigned check_sector(const struct crash_thread *t, struct crash_file *f,
                              uint32_t i, const uint8_t *p)
 {
@@ -61,7 +84,7 @@ static unsigned check_sector(const struct crash_thread *t, struct crash_file *f,
     unsigned bad = 0;
 
     if (v < 0)
-        return differs(t, f, "sector %u holds foreign or torn bytes", i);
+        return differs_foreign(t, f, i, p);
     if (v == 0 && !s->zero_ok)
         bad = differs(t, f, "sector %u is zeros, versions %u to %u may be", i,
                       s->min, s->max);
