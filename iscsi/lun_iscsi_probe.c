@@ -89,6 +89,8 @@ static bool answered(struct probe *p)
 
         if (now >= end || poll(&fd, 1, (int)((end - now) / NS_PER_MS) + 1) < 0)
             return false;
+        if (fd.revents & POLLIN) /* first what was said, then the end */
+            fd.revents = (short)(fd.revents & ~(POLLERR | POLLHUP));
         if (iscsi_service(p->ctx, fd.revents) < 0)
             return false;
     }

@@ -82,8 +82,11 @@ static void socket_ready(struct loop_fd *f, uint32_t events)
     static_assert(EPOLLIN == 1 && EPOLLOUT == 4 && EPOLLERR == 8 &&
                       EPOLLHUP == 16,
                   "epoll's events are poll's");
-    if (events & EPOLLIN)
+    if (events & EPOLLIN) {
         s->heard_ns = session_now(s);
+        /* First what was said, then that it was the last word. */
+        events &= ~(uint32_t)(EPOLLERR | EPOLLHUP);
+    }
     after_service(s, iscsi_service(s->ctx, (int)events));
 }
 

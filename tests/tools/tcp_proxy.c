@@ -120,9 +120,6 @@ static void watch(struct link *l, const uint8_t *bytes, size_t count)
 
 static void link_close(struct link *l)
 {
-    struct linger reset = {1, 0};
-
-    setsockopt(l->up.from, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     close(l->up.from);
     close(l->up.to);
     l->used = false;
@@ -178,9 +175,15 @@ static bool flow_move(struct link *l, struct flow *f, short events, bool hold)
 
 static void cut(void)
 {
-    for (int i = 0; i < LINKS_MAX; i++)
-        if (links[i].used)
-            link_close(&links[i]);
+    struct linger reset = {1, 0};
+
+    for (int i = 0; i < LINKS_MAX; i++) {
+        if (!links[i].used)
+            continue;
+        setsockopt(links[i].up.from, SOL_SOCKET, SO_LINGER, &reset,
+                   sizeof reset);
+        link_close(&links[i]);
+    }
 }
 
 static void obey(char *line)
