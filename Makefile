@@ -33,7 +33,7 @@ FLAGS_debug   := -O0 -DLUNAR_DEBUG
 FLAGS_asan    := -O1 -DLUNAR_DEBUG -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FLAGS_valgrind := -O1 -DLUNAR_DEBUG -DLUNAR_VALGRIND
-FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
+FLAGS_tsan    := -O1 -Wno-tsan -fsanitize=thread -fno-omit-frame-pointer
 FLAGS_fuzz    := -O1 -DLUNAR_DEBUG -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-omit-frame-pointer
 

@@ -13,45 +13,57 @@ enum {
 };
 
 /* docs/format.md explains every column. */
+/* clang-format off */
 static const struct table {
     const char *name, *sql;
 } tables[] = {
-    {"volume",        "CREATE TABLE volume(key TEXT PRIMARY KEY, value) "
-               "WITHOUT ROWID"                                },
-    {"inode",         "CREATE TABLE inode(ino INTEGER PRIMARY KEY, mode INTEGER, "
-              "nlink INTEGER, uid INTEGER, gid INTEGER, rdev INTEGER, "
-              "size INTEGER, blocks INTEGER, change INTEGER, atime INTEGER, "
-              "mtime INTEGER, ctime INTEGER, btime INTEGER, parent INTEGER, "
-              "flags INTEGER, target BLOB)"                    },
-    {"dentry",        "CREATE TABLE dentry(parent INTEGER, cookie INTEGER, "
-               "name BLOB, ino INTEGER, PRIMARY KEY(parent, cookie)) "
-               "WITHOUT ROWID"                                },
-    {"extent",        "CREATE TABLE extent(ino INTEGER, file_block INTEGER, "
-               "lun_block INTEGER, count INTEGER, state INTEGER, "
-               "PRIMARY KEY(ino, file_block)) WITHOUT ROWID"  },
-    {"free",          "CREATE TABLE free(lun_block INTEGER PRIMARY KEY, "
-             "count INTEGER)"                                   },
-    {"free_by_count", "CREATE INDEX free_by_count ON free(count, lun_block)"},
-    {"pending_free",  "CREATE TABLE pending_free(lun_block INTEGER PRIMARY KEY,"
-                     " count INTEGER)"                  },
-    {"chunk",         "CREATE TABLE chunk(lun_block INTEGER, count INTEGER, "
-              "kind INTEGER)"                                  },
-    {"orphan",        "CREATE TABLE orphan(ino INTEGER PRIMARY KEY)"        },
-    {"trim",          "CREATE TABLE trim(ino INTEGER PRIMARY KEY, "
-             "first_block INTEGER, end_block INTEGER)"          },
-    {"ahead",         "CREATE TABLE ahead(ino INTEGER PRIMARY KEY)"         },
-    {"xattr",         "CREATE TABLE xattr(ino INTEGER, name BLOB, value BLOB, "
-              "PRIMARY KEY(ino, name)) WITHOUT ROWID"          },
-    {"handle",        "CREATE TABLE handle(ino INTEGER, vm TEXT, mode INTEGER, "
-               "node INTEGER, incarnation INTEGER, generation INTEGER, "
-               "PRIMARY KEY(ino, vm)) WITHOUT ROWID"          },
-    {"reply",         "CREATE TABLE reply(node INTEGER, incarnation INTEGER, "
-              "slot INTEGER, seq INTEGER, op INTEGER, ino INTEGER, "
-              "value INTEGER, PRIMARY KEY(node, incarnation, slot)) "
-              "WITHOUT ROWID"                                  },
-    {"node",          "CREATE TABLE node(node INTEGER PRIMARY KEY, "
-             "incarnation INTEGER, fenced INTEGER)"             },
+    {"volume",
+     "CREATE TABLE volume(key TEXT PRIMARY KEY, value) WITHOUT ROWID"},
+    {"inode",
+     "CREATE TABLE inode(ino INTEGER PRIMARY KEY, mode INTEGER, "
+     "nlink INTEGER, uid INTEGER, gid INTEGER, rdev INTEGER, size INTEGER, "
+     "blocks INTEGER, change INTEGER, atime INTEGER, mtime INTEGER, "
+     "ctime INTEGER, btime INTEGER, parent INTEGER, flags INTEGER, "
+     "target BLOB)"},
+    {"dentry",
+     "CREATE TABLE dentry(parent INTEGER, cookie INTEGER, name BLOB, "
+     "ino INTEGER, PRIMARY KEY(parent, cookie)) WITHOUT ROWID"},
+    {"extent",
+     "CREATE TABLE extent(ino INTEGER, file_block INTEGER, "
+     "lun_block INTEGER, count INTEGER, state INTEGER, PRIMARY KEY(ino, "
+     "file_block)) WITHOUT ROWID"},
+    {"free",
+     "CREATE TABLE free(lun_block INTEGER PRIMARY KEY, count INTEGER)"},
+    {"free_by_count",
+     "CREATE INDEX free_by_count ON free(count, lun_block)"},
+    {"pending_free",
+     "CREATE TABLE pending_free(lun_block INTEGER PRIMARY KEY, "
+     "count INTEGER)"},
+    {"chunk",
+     "CREATE TABLE chunk(lun_block INTEGER, count INTEGER, kind INTEGER)"},
+    {"orphan",
+     "CREATE TABLE orphan(ino INTEGER PRIMARY KEY)"},
+    {"trim",
+     "CREATE TABLE trim(ino INTEGER PRIMARY KEY, first_block INTEGER, "
+     "end_block INTEGER)"},
+    {"ahead",
+     "CREATE TABLE ahead(ino INTEGER PRIMARY KEY)"},
+    {"xattr",
+     "CREATE TABLE xattr(ino INTEGER, name BLOB, value BLOB, "
+     "PRIMARY KEY(ino, name)) WITHOUT ROWID"},
+    {"handle",
+     "CREATE TABLE handle(ino INTEGER, vm TEXT, mode INTEGER, node INTEGER, "
+     "incarnation INTEGER, generation INTEGER, PRIMARY KEY(ino, "
+     "vm)) WITHOUT ROWID"},
+    {"reply",
+     "CREATE TABLE reply(node INTEGER, incarnation INTEGER, slot INTEGER, "
+     "seq INTEGER, op INTEGER, ino INTEGER, value INTEGER, "
+     "PRIMARY KEY(node, incarnation, slot)) WITHOUT ROWID"},
+    {"node",
+     "CREATE TABLE node(node INTEGER PRIMARY KEY, incarnation INTEGER, "
+     "fenced INTEGER)"},
 };
+/* clang-format on */
 
 static const char *const sql_text[SQL_COUNT] = {
 #define X(name, text) text,

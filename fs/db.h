@@ -86,7 +86,8 @@
     X(SQL_FREE_LARGEST,  "SELECT lun_block, count FROM free "                  \
                          "ORDER BY count DESC, lun_block LIMIT 1")             \
     X(SQL_FREE_BEFORE,   "SELECT lun_block, count FROM free "                  \
-                         "WHERE lun_block <= ? ORDER BY lun_block DESC LIMIT 1")\
+                         "WHERE lun_block <= ? "                               \
+                         "ORDER BY lun_block DESC LIMIT 1")                    \
     X(SQL_FREE_GET,      "SELECT count FROM free WHERE lun_block = ?")         \
     X(SQL_FREE_PUT,      "REPLACE INTO free VALUES (?,?)")                     \
     X(SQL_FREE_DROP,     "DELETE FROM free WHERE lun_block = ?")               \

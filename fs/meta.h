@@ -184,15 +184,14 @@ MUST_CHECK enum err acl_inherit(struct meta *m, fs_ino parent, uint32_t umask,
 
 /* -- handlers, one per operation ------------------------------------------- */
 
+/* clang-format off */
 #define OP_HANDLERS(X)                                                         \
-    X(hello)                                                                   \
-    X(lookup)                                                                  \
-    X(getattr)                                                                 \
-    X(setattr)                                                                 \
-    X(create) X(unlink) X(rmdir) X(rename) X(link) X(readlink) X(readdir)      \
-        X(statfs) X(xattr_get) X(xattr_set) X(xattr_list) X(xattr_remove)      \
-            X(open) X(close) X(layoutget) X(layoutcommit) X(layoutreturn)      \
-                X(fallocate) X(seek) X(handle_get) X(handle_put)
+    X(hello) X(lookup) X(getattr) X(setattr) X(create) X(unlink) X(rmdir)      \
+    X(rename) X(link) X(readlink) X(readdir) X(statfs) X(xattr_get)            \
+    X(xattr_set) X(xattr_list) X(xattr_remove) X(open) X(close) X(layoutget)   \
+    X(layoutcommit) X(layoutreturn) X(fallocate) X(seek) X(handle_get)         \
+    X(handle_put)
+/* clang-format on */
 #define X(name) MUST_CHECK enum err op_##name(struct op *op);
 OP_HANDLERS(X)
 #undef X

@@ -16,11 +16,10 @@ static enum err run_any(struct control_call *call)
 
 static const struct control_command commands[] = {
     {"attach",
-     run_any,
-     {{"text", CONTROL_TEXT, true},
+     run_any,        {{"text", CONTROL_TEXT, true},
       {"number", CONTROL_NUMBER, false},
       {"flag", CONTROL_FLAG, false}}},
-    {NULL, NULL, {{.name = NULL}}},
+    {NULL,     NULL, {{.name = NULL}}            },
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -66,7 +66,8 @@ FNR == 1 {
     text = $0
     gsub(/[\200-\277]/, "", text)
     # clang-format pads the rows of a table past the margin.
-    is_row = is_c && text ~ /^ +[\[{"].*\}[,;]?$/ && length(text) <= ROW_COLUMNS
+    is_row = is_c && length(text) <= ROW_COLUMNS &&
+        text ~ /^ +[\[{"].*\}[,;]?( \/\*.*\*\/)?$/
     if (length(text) > COLUMNS && !is_row && !(is_make && text ~ /^[^#]/))
         complain(FNR, "longer than " COLUMNS " columns")
     if (text ~ /[ \t]$/)

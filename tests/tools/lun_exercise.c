@@ -265,17 +265,18 @@ static enum err pr_one(struct lun *lun, char *words)
 {
     uint64_t keys[64];
     struct lun_pr pr = {.keys = keys, .keys_max = ARRAY_LEN(keys)};
-    const char *name = strtok(words, ","), *word;
+    char *rest;
+    const char *name = strtok_r(words, ",", &rest), *word;
     enum err e;
 
     pr.op = pr_op(name);
     if (pr.op == LUN_PR_OP_COUNT)
         exit(2);
-    if ((word = strtok(NULL, ",")))
+    if ((word = strtok_r(NULL, ",", &rest)))
         pr.key = strtoull(word, NULL, 16);
-    if (word && (word = strtok(NULL, ",")))
+    if (word && (word = strtok_r(NULL, ",", &rest)))
         pr.new_key = strtoull(word, NULL, 16);
-    if (word && (word = strtok(NULL, ",")))
+    if (word && (word = strtok_r(NULL, ",", &rest)))
         pr.type = (uint8_t)strtoul(word, NULL, 10);
     e = lun_pr_sync(lun, &pr);
     printf("%s: %s", name, e ? err_name(e) : "ok");
