@@ -4,9 +4,9 @@
  *   0     the guest's bytes     0      copy of the footer, dynamic header
  *   size  footer                4096   parent locators (differencing), 4 KiB
  *                                      each
- *                               …      block table, on 4 KiB, with room to
- *                                      grow
- *                               last 512 bytes of the last 4 KiB: footer
+ *                               …      block table, whole pages, with room
+ *                                      to grow
+ *                               …      footer
  *
  * The footers come last, after a flush: without one it is no VHD.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
@@ -187,12 +187,11 @@ static enum err create_sparse(struct store *file,
     uint32_t locators = a->type == VHD_DIFFERENCING ? LOCATORS_WRITTEN : 0;
     struct vhd_header header = {
         .table_off_bytes = HEAD_BYTES + (uint64_t)locators * LOCATOR_BYTES,
-        .max_entries =
-            (uint32_t)div_round_up(a->max_size_bytes, a->block_bytes),
+        .max_entries = (uint32_t)align_up(
+            div_round_up(a->max_size_bytes, a->block_bytes), VHD_PAGE_ENTRIES),
         .block_bytes = a->block_bytes,
     };
-    uint64_t table_bytes = align_up(
-        (uint64_t)header.max_entries * VHD_ENTRY_BYTES, VHD_PAGE_BYTES);
+    uint64_t table_bytes = (uint64_t)header.max_entries * VHD_ENTRY_BYTES;
     struct vhd_disk_header disk;
     enum err e;
 
@@ -200,7 +199,8 @@ static enum err create_sparse(struct store *file,
         return diag_fail(why, E_TOO_BIG,
                          "%u blocks of %u bytes are more than can be handled",
                          header.max_entries, a->block_bytes);
-    e = make_room(file, header.table_off_bytes + table_bytes + VHD_PAGE_BYTES);
+    e = make_room(file,
+                  header.table_off_bytes + table_bytes + VHD_FOOTER_BYTES);
     if (!e && locators)
         e = write_parent(file, a, &header, why);
     if (!e)

@@ -23,19 +23,23 @@ struct store *vhd_store(struct vhd *vhd)
 
 /* -- opening --------------------------------------------------------------- */
 
-/* A mapping, for most of the iovec arrays are never touched. */
 static enum err make_fragments(struct vhd *v, uint32_t n)
 {
-    v->fragment_bytes = n * sizeof *v->fragments;
-    v->fragments = mmap(NULL, v->fragment_bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (v->fragments == MAP_FAILED) {
-        v->fragments = NULL;
+    v->fragments = calloc(n, sizeof *v->fragments);
+    v->rooms_bytes = n * sizeof *v->rooms;
+    v->rooms = mmap(NULL, v->rooms_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (v->rooms == MAP_FAILED)
+        v->rooms = NULL;
+    if (!v->fragments || !v->rooms)
         return E_NOMEM;
-    }
     for (uint32_t i = 0; i < n; i++) {
-        v->fragments[i].vhd = v;
-        list_push_back(&v->idle_fragments, &v->fragments[i].link);
+        struct vhd_fragment *f = &v->fragments[i];
+
+        f->vhd = v;
+        f->iov = v->rooms[i].iov;
+        f->bitmap = v->rooms[i].bitmap;
+        list_push_back(&v->idle_fragments, &f->link);
     }
     return E_OK;
 }
@@ -172,8 +176,9 @@ void vhd_abandon(struct vhd *vhd)
         free(vhd->layers[i]);
     }
     vhd_space_fini(vhd);
-    if (vhd->fragments)
-        munmap(vhd->fragments, vhd->fragment_bytes);
+    if (vhd->rooms)
+        munmap(vhd->rooms, vhd->rooms_bytes);
+    free(vhd->fragments);
     free(vhd);
 }
 

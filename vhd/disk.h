@@ -51,8 +51,15 @@ struct vhd_fragment {
     uint32_t pending;      /* of a fill: data and mark in flight */
     enum err error;
     struct iovec mark_iov;
+    struct iovec *iov; /* VHD_FRAGMENT_IOVS */
+    uint8_t *bitmap;   /* VHD_BITMAP_BYTES */
+};
+
+/* Memory of a fragment that few of them ever touch. */
+enum { VHD_FRAGMENT_IOVS = VHD_IOV_MAX + 1 }; /* the bitmap's page first */
+struct vhd_fragment_room {
+    struct iovec iov[VHD_FRAGMENT_IOVS];
     uint8_t bitmap[VHD_BITMAP_BYTES];
-    struct iovec iov[VHD_IOV_MAX + 1]; /* + the page with the bitmap */
 };
 
 /* Space for blocks: sectors [next, end), zeros, a stride per block. */
@@ -77,7 +84,7 @@ struct vhd_space {
     struct list waiters;
     struct store_io io;
     struct iovec iov;
-    uint8_t tail[VHD_TAIL_BYTES];
+    struct vhd_disk_footer tail;
 };
 
 enum vhd_flush_step {
@@ -125,7 +132,7 @@ struct vhd_resize {
     bool moves_table;
     struct store_io io;
     struct iovec iov[VHD_IOV_MAX];
-    uint8_t page[VHD_TAIL_BYTES];
+    uint8_t page[VHD_PAGE_BYTES];
 };
 
 struct vhd {
@@ -137,7 +144,8 @@ struct vhd {
     struct list idle_fragments, fragment_waiters;
     struct list block_waiters[VHD_WAIT_BUCKETS];
     struct vhd_fragment *fragments;
-    size_t fragment_bytes; /* of the mapping */
+    struct vhd_fragment_room *rooms;
+    size_t rooms_bytes; /* of the mapping */
     struct vhd_space space;
     struct vhd_flush flush;
     struct vhd_resize resize;
@@ -215,6 +223,9 @@ MUST_CHECK enum err vhd_space_take(struct vhd *v, uint32_t *ret_entry,
 void vhd_space_put(struct vhd *v, uint32_t entry);
 /* A resize begins and ends: no extension in between. */
 void vhd_space_release(struct vhd *v);
+/* Where a file of this size goes on: on the page that its footer is in, if it
+ * starts that page, for the first seven sectors of a stride are padding. */
+uint64_t vhd_space_from(const struct vhd *v);
 /* Does the file end elsewhere than vhd_space_trim() would make it end? */
 bool vhd_space_owed(const struct vhd *v);
 /* Make the file end right behind what is in use.  Blocks. */

@@ -134,16 +134,6 @@ void vhd_footer_encode(const struct vhd_footer *footer,
         vhd_checksum(out, sizeof *out, offsetof(typeof(*out), checksum)));
 }
 
-void vhd_tail_encode(const struct vhd_footer *footer,
-                     uint8_t page[VHD_TAIL_BYTES])
-{
-    struct vhd_disk_footer disk;
-
-    vhd_footer_encode(footer, &disk);
-    memset(page, 0, VHD_TAIL_BYTES);
-    memcpy(page + VHD_TAIL_BYTES - sizeof disk, &disk, sizeof disk);
-}
-
 bool vhd_footer_equal(const struct vhd_footer *a, const struct vhd_footer *b)
 {
     struct vhd_disk_footer da, db;

@@ -119,10 +119,6 @@ MUST_CHECK enum err vhd_footer_decode(const void *sector, uint64_t at_bytes,
                                       struct vhd_footer *ret_footer);
 void vhd_footer_encode(const struct vhd_footer *footer,
                        struct vhd_disk_footer *out);
-/* The last page of a file: zeros, and the footer at its end. */
-enum { VHD_TAIL_BYTES = 4096 };
-void vhd_tail_encode(const struct vhd_footer *footer,
-                     uint8_t page[VHD_TAIL_BYTES]);
 /* Are they the same on disk? */
 bool vhd_footer_equal(const struct vhd_footer *a, const struct vhd_footer *b);
 

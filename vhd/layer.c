@@ -324,23 +324,25 @@ enum err vhd_batmap_clear(struct vhd_layer *layer)
 
 /* -- the ends of the file -------------------------------------------------- */
 
+/* The footer follows at once: QEMU takes what comes after its sector for
+ * zeros when it appends a block. */
 uint64_t vhd_trimmed_bytes(uint64_t end_bytes)
 {
-    return align_up(end_bytes, VHD_PAGE_BYTES) + VHD_TAIL_BYTES;
+    return align_up(end_bytes, VHD_SECTOR_BYTES) + VHD_FOOTER_BYTES;
 }
 
 enum err vhd_layer_trim(struct vhd_layer *layer, uint64_t end_bytes)
 {
     struct store *file = layer->file;
     uint64_t target = vhd_trimmed_bytes(end_bytes);
-    uint8_t tail[VHD_TAIL_BYTES];
+    struct vhd_disk_footer disk;
     enum err e = E_OK;
 
     if (file->size_bytes < target)
         e = store_range_sync(file, STORE_RESIZE, target, 0);
-    vhd_tail_encode(&layer->footer, tail);
+    vhd_footer_encode(&layer->footer, &disk);
     if (!e)
-        e = store_write_sync(file, target - sizeof tail, tail, sizeof tail);
+        e = store_write_sync(file, target - sizeof disk, &disk, sizeof disk);
     if (!e)
         e = store_flush_sync(file);
     if (e || file->size_bytes == target)

@@ -61,7 +61,7 @@ uint64_t vhd_layer_limit_bytes(const struct vhd_layer *layer);
 
 /* How long a file is whose contents end there. */
 uint64_t vhd_trimmed_bytes(uint64_t end_bytes);
-/* Make the file that long, its footer in the last page, durably.  At every
+/* Make the file that long, its footer at the end, durably.  At every
  * moment the copy at 0 or a footer at the end is valid.  Not for fixed. */
 MUST_CHECK enum err vhd_layer_trim(struct vhd_layer *layer, uint64_t end_bytes);
 /* Write the copy of the footer, durably.  Not for fixed. */

@@ -169,7 +169,7 @@ void vhd_fragment_aim(struct vhd_fragment *f, uint64_t off_bytes,
     f->io.iov = f->iov;
     f->io.iov_count =
         prefix + iov_slice(guest->iov, guest->iov_count, skip, len_bytes,
-                           f->iov + prefix, VHD_IOV_MAX + 1 - prefix);
+                           f->iov + prefix, VHD_FRAGMENT_IOVS - prefix);
 }
 
 void vhd_fragment_start(struct vhd_fragment *f,
@@ -269,11 +269,11 @@ bool vhd_need_bitmap(struct vhd_request *r, uint32_t layer, uint32_t block)
             return false;
         f->layer = layer;
         f->block = block;
-        f->iov[0] = (struct iovec){f->bitmap, sizeof f->bitmap};
+        f->iov[0] = (struct iovec){f->bitmap, VHD_BITMAP_BYTES};
         f->io.op = STORE_READ;
         f->io.flags = 0;
         f->io.off_bytes = vhd_bitmap_off(t->entries[block]);
-        f->io.len_bytes = sizeof f->bitmap;
+        f->io.len_bytes = VHD_BITMAP_BYTES;
         f->io.iov = f->iov;
         f->io.iov_count = 1;
         f->io.done = bitmap_read_done;

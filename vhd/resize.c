@@ -152,7 +152,7 @@ static uint64_t table_bytes(uint64_t entries)
     return align_up(entries * VHD_ENTRY_BYTES, VHD_SECTOR_BYTES);
 }
 
-/* A table with room to spare, and a footer behind it: whole pages.  From
+/* A table of whole pages, with room to spare, and a footer behind it.  From
  * here on the space is in use, for who knows which header is on disk if a
  * later step fails. */
 static bool make_table_space(struct vhd *v)
@@ -165,7 +165,7 @@ static bool make_table_space(struct vhd *v)
         return false;
     v->space.end_bytes = max_u64(v->space.end_bytes, end);
     v->space.extended = true;
-    return issue_range(v, STORE_RESIZE, end + VHD_TAIL_BYTES, 0);
+    return issue_range(v, STORE_RESIZE, end + VHD_FOOTER_BYTES, 0);
 }
 
 static bool close_table_space(struct vhd *v)
@@ -242,26 +242,16 @@ static bool clear_reserved_entries(struct vhd *v)
     return issue_write(v, r->header.table_off_bytes + first, 1);
 }
 
+/* clang-format off */
 static vhd_resize_step *const sparse_steps[] = {
-    flush,
-    zero_last_block,
-    make_table_space,
-    close_table_space,
-    write_moved_table,
-    write_moved_reserve,
-    flush,
-    point_to_moved_table,
-    flush,
-    take_moved_table,
-    clear_reserved_entries,
-    flush,
-    write_tail,
-    flush,
-    write_copy,
-    flush,
-    publish,
-    NULL,
+    flush, zero_last_block,
+    make_table_space, close_table_space, write_moved_table,
+    write_moved_reserve, flush,
+    point_to_moved_table, clear_reserved_entries, flush, take_moved_table,
+    write_tail, flush, write_copy, flush,
+    publish, NULL,
 };
+/* clang-format on */
 
 /* -- running --------------------------------------------------------------- */
 
@@ -301,9 +291,9 @@ static void plan_moved_table(struct vhd *v, uint32_t count)
     /* One write fills what is reserved: VHD_IOV_MAX pages. */
     entries = min_u64(entries, count + (VHD_IOV_MAX - 1) * VHD_PAGE_ENTRIES);
     r->moves_table = true;
+    entries = align_up(entries, VHD_PAGE_ENTRIES);
     r->header.max_entries = (uint32_t)min_u64(entries, VHD_ENTRIES_MAX);
-    r->header.table_off_bytes =
-        align_up(vhd_top(v)->file->size_bytes, VHD_PAGE_BYTES);
+    r->header.table_off_bytes = vhd_space_from(v);
 }
 
 static enum err plan(struct vhd *v)
@@ -318,6 +308,8 @@ static enum err plan(struct vhd *v)
     r->old_end_bytes = top->file->size_bytes;
     r->footer = top->footer;
     r->footer.current_bytes = r->new_bytes;
+    /* "For information only", and what libvhdi takes for the size. */
+    r->footer.original_bytes = r->new_bytes;
     r->footer.geometry = vhd_geometry_of(r->new_bytes);
     if (vhd_is_fixed(v)) {
         r->next = fixed_steps;

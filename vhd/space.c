@@ -2,8 +2,8 @@
  * Extends the file in batches and before the space runs out, so that writers
  * rarely wait; knows nothing of what is written into it.
  *
- *   … blocks | now: strides still free | tail | ahead: the next batch | tail
- *                                        ^ of an earlier end, left behind
+ *   … blocks | now: strides still free | ahead: the next batch | footer
+ *                                        ^ in its padding an earlier footer
  *
  * A stride is a 4 KiB page, whose last sector is the bitmap, and the data:
  * data lies on 4 KiB, and the file below sees whole pages only.  The space of
@@ -122,6 +122,12 @@ void vhd_space_put(struct vhd *v, uint32_t entry)
     s->spare[s->spare_count++] = entry;
 }
 
+uint64_t vhd_space_from(const struct vhd *v)
+{
+    return align_up(vhd_top(v)->file->size_bytes - VHD_FOOTER_BYTES,
+                    VHD_PAGE_BYTES);
+}
+
 /* -- extending ------------------------------------------------------------- */
 
 static void extension_end(struct vhd *v, enum err e)
@@ -139,7 +145,7 @@ static void tail_written(struct store_io *io, enum err e)
 {
     struct vhd *v = container_of(io, struct vhd, space.io);
     struct vhd_space *s = &v->space;
-    uint64_t end = (s->new_bytes - VHD_TAIL_BYTES) / VHD_SECTOR_BYTES;
+    uint64_t end = (s->new_bytes - VHD_FOOTER_BYTES) / VHD_SECTOR_BYTES;
     struct vhd_area area = {end - (uint64_t)s->new_blocks * s->stride_sectors,
                             end};
 
@@ -179,12 +185,12 @@ static void file_resized(struct store_io *io, enum err e)
         extension_end(v, e);
         return;
     }
-    vhd_tail_encode(&vhd_top(v)->footer, s->tail);
-    s->iov = (struct iovec){s->tail, sizeof s->tail};
+    vhd_footer_encode(&vhd_top(v)->footer, &s->tail);
+    s->iov = (struct iovec){&s->tail, sizeof s->tail};
     s->io = (struct store_io){
         .op = STORE_WRITE,
-        .off_bytes = s->new_bytes - VHD_TAIL_BYTES,
-        .len_bytes = VHD_TAIL_BYTES,
+        .off_bytes = s->new_bytes - VHD_FOOTER_BYTES,
+        .len_bytes = VHD_FOOTER_BYTES,
         .iov = &s->iov,
         .iov_count = 1,
     };
@@ -194,12 +200,11 @@ static void file_resized(struct store_io *io, enum err e)
 static void extend_by(struct vhd *v, uint32_t blocks)
 {
     struct vhd_space *s = &v->space;
-    uint64_t from = align_up(vhd_top(v)->file->size_bytes, VHD_PAGE_BYTES);
 
     s->new_blocks = blocks;
-    s->new_bytes = from +
+    s->new_bytes = vhd_space_from(v) +
                    (uint64_t)blocks * s->stride_sectors * VHD_SECTOR_BYTES +
-                   VHD_TAIL_BYTES;
+                   VHD_FOOTER_BYTES;
     s->io = (struct store_io){.op = STORE_RESIZE, .off_bytes = s->new_bytes};
     submit_below(v, file_resized);
 }
@@ -207,9 +212,7 @@ static void extend_by(struct vhd *v, uint32_t blocks)
 static uint32_t blocks_to_extend(const struct vhd *v)
 {
     const struct vhd_space *s = &v->space;
-    uint64_t used = div_round_up(vhd_top(v)->file->size_bytes + VHD_PAGE_BYTES +
-                                     VHD_TAIL_BYTES,
-                                 VHD_SECTOR_BYTES);
+    uint64_t used = (vhd_space_from(v) + VHD_FOOTER_BYTES) / VHD_SECTOR_BYTES;
     uint64_t fit = used < FILE_SECTORS_MAX
                        ? (FILE_SECTORS_MAX - used) / s->stride_sectors
                        : 0;

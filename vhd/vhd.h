@@ -116,7 +116,7 @@ struct store *vhd_store(struct vhd *vhd);
 struct vhd_info {
     enum vhd_type type;
     uint64_t size_bytes;          /* of the disk, by the rule */
-    uint64_t original_size_bytes; /* at creation */
+    uint64_t original_size_bytes; /* at creation, or since a resize of ours */
     uint64_t max_size_bytes;      /* grows so far without a longer table */
     uint64_t file_bytes;
     uint32_t block_bytes;      /* 0 for fixed */

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/unit/vhd/disks.h"
 
+#include "vhd/format.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -61,6 +63,23 @@ struct store *disks_file(struct disks *d, const char *path)
 
 /* -- disks ----------------------------------------------------------------- */
 
+/* Let the table have room for this size only: new ones have whole pages. */
+static void limit_table(struct store *file, uint64_t max_size_bytes)
+{
+    uint8_t bytes[VHD_HEADER_BYTES];
+    struct vhd_disk_header disk;
+    struct vhd_header header;
+    struct diag why;
+
+    store_mem_peek(file, VHD_FOOTER_BYTES, bytes, sizeof bytes);
+    must(vhd_header_decode(bytes, VHD_FOOTER_BYTES, &why, &header), &why,
+         "header");
+    header.max_entries =
+        (uint32_t)div_round_up(max_size_bytes, header.block_bytes);
+    vhd_header_encode(&header, &disk);
+    store_mem_poke(file, VHD_FOOTER_BYTES, &disk, sizeof disk);
+}
+
 struct store *disks_create(struct disks *d, const char *path,
                            const struct disks_spec *spec)
 {
@@ -84,6 +103,8 @@ struct store *disks_create(struct disks *d, const char *path,
         args.parent = &parent;
     }
     must(vhd_create(file, &args, &why), &why, path);
+    if (spec->max_size_bytes && spec->type != VHD_FIXED)
+        limit_table(file, spec->max_size_bytes);
     return file;
 }
 
@@ -95,6 +116,7 @@ struct vhd *disks_open(struct disks *d, const char *path, struct store *file)
     must(vhd_open(file,
                   &(struct vhd_open_args){.path = path,
                                           .opener = &d->opener,
+                                          .queue_depth = DISKS_QUEUE_DEPTH,
                                           .ahead_bytes = DISKS_AHEAD_BYTES},
                   &why, &vhd),
          &why, path);
@@ -150,6 +172,8 @@ struct shuffle {
     struct list queue;
     struct task task;
     bool posted;
+    struct store_io resize; /* for `resized`: the size follows */
+    struct store_io *resized;
 };
 
 struct shuffled {
@@ -165,6 +189,32 @@ static void shuffle_post(struct shuffle *s)
     loop_post(loop_self(), &s->task);
 }
 
+static void shuffle_resized(struct store_io *io, enum err e)
+{
+    struct shuffle *s = container_of(io, struct shuffle, resize);
+    struct store_io *resized = s->resized;
+
+    s->base.size_bytes = s->below->size_bytes;
+    s->resized = NULL;
+    resized->done(resized, e);
+}
+
+static void shuffle_down(struct shuffle *s, struct store_io *io)
+{
+    enum err e;
+
+    if (io->op == STORE_RESIZE) {
+        ASSERT(!s->resized);
+        s->resized = io;
+        s->resize = *io;
+        s->resize.done = shuffle_resized;
+        io = &s->resize;
+    }
+    e = store_submit(s->below, io);
+    if (e)
+        io->done(io, e);
+}
+
 /* One at a time, so that those submitted meanwhile mix with the older ones. */
 static void shuffle_run(struct task *task)
 {
@@ -172,7 +222,6 @@ static void shuffle_run(struct task *task)
     struct list *node = s->queue.next;
     size_t count = 0;
     struct store_io *io;
-    enum err e;
 
     s->posted = false;
     list_for_each (n, &s->queue)
@@ -183,10 +232,7 @@ static void shuffle_run(struct task *task)
     list_remove(node);
     if (!list_empty(&s->queue))
         shuffle_post(s);
-    e = store_submit(s->below, io);
-    s->base.size_bytes = s->below->size_bytes;
-    if (e)
-        io->done(io, e);
+    shuffle_down(s, io);
 }
 
 static enum err shuffle_submit(struct store *base, struct store_io *io)

@@ -34,16 +34,17 @@ struct disks_spec {
     enum vhd_type type;
     uint64_t size_bytes;
     uint32_t block_bytes;
-    uint64_t max_size_bytes;
-    const char *parent; /* its path */
+    uint64_t max_size_bytes; /* the table ends there; 0: whole pages */
+    const char *parent;      /* its path */
 };
 /* A new VHD in a new file. */
 struct store *disks_create(struct disks *d, const char *path,
                            const struct disks_spec *spec);
 /* Open the VHD in a file, for writing. */
 struct vhd *disks_open(struct disks *d, const char *path, struct store *file);
-/* … with small extensions, so that there are many. */
-enum { DISKS_AHEAD_BYTES = 64 << 10 };
+/* … with small extensions, so that there are many, and a short queue, so that
+ * requests wait for it. */
+enum { DISKS_AHEAD_BYTES = 64 << 10, DISKS_QUEUE_DEPTH = 6 };
 
 /* All bytes of the guest's disk; caller frees. */
 uint8_t *disks_read_all(struct store *disk);

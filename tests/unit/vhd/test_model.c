@@ -198,7 +198,7 @@ static void run_model(enum vhd_type type, uint64_t seed)
     disks_fini(&m.d);
 }
 
-enum { SEEDS = 12 };
+enum { SEEDS = 6 };
 
 static void fixed_disk_does_what_a_flat_array_does(void)
 {
