@@ -66,6 +66,8 @@ all: $(LIB) $(BIN)  ## lunard and lunar (the default)
 tests: $(UNITS)     ## unit test programs, not run
 tools: $(TOOLS)     ## helpers of system tests and benches
 fuzzers: $(FUZZERS) ## with VARIANT=fuzz
+all tests tools fuzzers:
+	@:
 
 # Asked by tests/run.
 .PHONY: cc units fuzzer-list
@@ -137,7 +139,7 @@ deps:       ## install every Debian package that any target here needs
 	$(DEPS) check demo bench full
 demo:       ## from a LUN to a disk in a running guest, each step printed
 	$(DEPS) demo
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(shell nproc) all
 	@tests/demo/demo.sh
 check:      ## what must pass before anything lands (10 minutes)
 	$(DEPS) check
@@ -163,7 +165,7 @@ fuzz:       ## each fuzzer for FUZZ_SECONDS (60)
 	$(RUN) fuzz:$(FUZZ_SECONDS)
 bench:      ## figures, side by side with what there is elsewhere
 	$(DEPS) bench
-	@$(MAKE) --no-print-directory all tools
+	@$(MAKE) --no-print-directory -j$(shell nproc) all tools
 	@bench/run.sh
 lint:       ## layers, tidiness, format, pages
 	$(RUN) lint

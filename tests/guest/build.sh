@@ -38,7 +38,8 @@ fetch_kernel() {
         [ -n "$package" ] ||
             die "no cloud kernel in the package lists: run apt-get update"
         mkdir -p "$root/deb"
-        (cd "$root/deb" && apt-get -q download "$package" >&2) ||
+        (cd "$root/deb" && apt-get -qq -o APT::Sandbox::User=root \
+            download "$package" >&2) ||
             die "cannot download $package"
         dpkg -x "$root"/deb/*.deb "$root"
         rm -r "$root/deb"
