@@ -35,7 +35,7 @@ void coord_wake(struct fs_coord *c)
     loop_post(c->loop, &c->work);
 }
 
-static void publish(struct fs_coord *c)
+void coord_publish(struct fs_coord *c)
 {
     struct fs_coord_info info = {
         .calls = c->calls,
@@ -62,7 +62,7 @@ static void run_job(struct fs_coord *c, struct coord_job *job)
 {
     enum err e = job->run(c, job);
 
-    publish(c);
+    coord_publish(c);
     pthread_mutex_lock(&c->lock);
     job->result = e;
     job->done = true;
@@ -92,7 +92,7 @@ static void work(struct fs_coord *c)
         coord_refuse(c, &c->inbox);
         coord_refuse(c, &c->parked);
     }
-    publish(c);
+    coord_publish(c);
     if (more || !is_idle(c))
         coord_wake(c);
 }
@@ -122,9 +122,9 @@ static void receive_job(struct task *task)
 static enum err run_on_thread(struct fs_coord *c,
                               enum err (*run)(struct fs_coord *,
                                               struct coord_job *),
-                              struct diag *why)
+                              void *args, struct diag *why)
 {
-    struct coord_job job = {.coord = c, .run = run, .why = why};
+    struct coord_job job = {.coord = c, .run = run, .args = args, .why = why};
 
     job.task.run = receive_job;
     loop_post(c->loop, &job.task);
@@ -145,6 +145,25 @@ static enum err job_grow(struct fs_coord *c, struct coord_job *job)
     return coord_grow(c, job->why);
 }
 
+static enum err job_snapshot(struct fs_coord *c, struct coord_job *job)
+{
+    struct super *ret_super = job->args;
+
+    if (c->offline)
+        return diag_fail(job->why, E_VOL_OFFLINE,
+                         "volume \"%s\" is offline: "
+                         "%s",
+                         c->super.name, c->reason.text);
+    *ret_super = c->super;
+    return E_OK;
+}
+
+enum err coord_snapshot(struct fs_coord *c, struct super *ret_super,
+                        struct diag *why)
+{
+    return run_on_thread(c, job_snapshot, ret_super, why);
+}
+
 /* Nobody sends any more; what was sent is answered and reclaimed first. */
 static enum err job_stop(struct fs_coord *c, struct coord_job *job)
 {
@@ -152,13 +171,12 @@ static enum err job_stop(struct fs_coord *c, struct coord_job *job)
     while (!c->offline && !list_empty(&c->inbox))
         coord_batch(c);
     while (!c->offline &&
-           (coord_clean(c) || c->discards_busy || !list_empty(&c->inbox))) {
+           (coord_clean(c) || c->discards || !list_empty(&c->inbox))) {
         while (!c->offline && !list_empty(&c->inbox))
             coord_batch(c);
-        loop_run_ready(c->loop);
+        loop_run_until(c->loop, &c->discards_idle);
     }
-    while (c->discards_busy)
-        loop_run_ready(c->loop);
+    loop_run_until(c->loop, &c->discards_idle);
     coord_refuse(c, &c->inbox);
     coord_refuse(c, &c->parked);
     coord_close(c);
@@ -210,6 +228,7 @@ static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
         .sole = args->sole,
     };
     c->work.run = coord_work;
+    c->discards_idle = true;
     list_init(&c->inbox);
     list_init(&c->parked);
     list_init(&c->jobs);
@@ -233,7 +252,7 @@ enum err fs_coord_start(struct store *lun, const struct fs_coord_args *args,
 
     if (e)
         return diag_fail(why, e, "metadata thread: %s", err_text(e));
-    e = run_on_thread(c, job_open, why);
+    e = run_on_thread(c, job_open, NULL, why);
     if (e) {
         coord_free(c);
         return e;
@@ -251,7 +270,7 @@ void fs_coord_stop(struct fs_coord *coord)
 {
     if (!coord)
         return;
-    (void)!run_on_thread(coord, job_stop, NULL);
+    (void)!run_on_thread(coord, job_stop, NULL, NULL);
     coord_free(coord);
 }
 
@@ -264,5 +283,5 @@ void fs_coord_info(struct fs_coord *coord, struct fs_coord_info *ret_info)
 
 enum err fs_coord_grow(struct fs_coord *coord, struct diag *why)
 {
-    return run_on_thread(coord, job_grow, why);
+    return run_on_thread(coord, job_grow, NULL, why);
 }

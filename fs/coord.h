@@ -34,7 +34,7 @@ struct coord_job {
     struct task task;
     struct fs_coord *coord;
     enum err (*run)(struct fs_coord *coord, struct coord_job *job);
-    const void *args;
+    void *args;
     struct diag *why;
     enum err result;
     bool done; /* lock: coord->lock */
@@ -61,7 +61,7 @@ struct fs_coord {
     uint64_t seq[META_SLOTS];
     struct discard discard[DISCARDS_MAX];
     unsigned discards, discards_busy; /* of one round; unanswered ones */
-    fs_ino reap_after;
+    bool discards_idle;               /* none is unanswered */
     uint64_t calls, commits;
     bool offline;
     struct diag reason;
@@ -69,14 +69,22 @@ struct fs_coord {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct fs_coord_info info;
+    struct db *reader; /* of a live check: its snapshot pins the log */
 };
 
 /* The chunk functions' view. */
 struct chunk_world coord_world(struct fs_coord *c);
 /* Have coord_work() run soon.  Metadata thread. */
 void coord_wake(struct fs_coord *c);
+/* Make fs_coord_info() say how things are now. */
+void coord_publish(struct fs_coord *c);
 /* Take the volume offline; returns e. */
 enum err coord_fail(struct fs_coord *c, enum err e, const char *what);
+
+/* A copy of the superblock as the metadata thread has it.  Any thread that may
+ * block.  Errors: E_VOL_OFFLINE. */
+MUST_CHECK enum err coord_snapshot(struct fs_coord *c, struct super *ret_super,
+                                   struct diag *why);
 
 /* coord_batch.c: answer a batch of the inbox. */
 void coord_batch(struct fs_coord *c);

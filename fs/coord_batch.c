@@ -181,8 +181,10 @@ void coord_batch(struct fs_coord *c)
         e = batch_calls(c, &b, max);
     if (!e)
         e = batch_commit(c, &b);
-    if (e) {
+    if (e)
         coord_fail(c, e, "commit");
+    coord_publish(c);
+    if (e) {
         coord_refuse(c, &b.done);
         return;
     }

@@ -63,8 +63,10 @@ static void discard_done(struct store_io *io, enum err e)
     struct discard *d = container_of(io, struct discard, io);
 
     (void)e;
-    if (--d->coord->discards_busy == 0)
-        coord_wake(d->coord);
+    if (--d->coord->discards_busy)
+        return;
+    d->coord->discards_idle = true;
+    coord_wake(d->coord);
 }
 
 static void discard_submit(struct fs_coord *c, struct discard *d)
@@ -76,9 +78,8 @@ static void discard_submit(struct fs_coord *c, struct discard *d)
         .len_bytes = d->run.count * FS_BLOCK_BYTES,
         .done = discard_done,
     };
-    c->discards_busy++;
-    if (store_submit(c->lun, &d->io) != E_OK)
-        c->discards_busy--;
+    if (store_submit(c->lun, &d->io) == E_OK)
+        c->discards_busy++; /* done comes later, never from inside submit */
 }
 
 /* What is in quarantine now was committed before: this round's. */
@@ -104,7 +105,8 @@ static bool discard_round(struct fs_coord *c)
         c->discard[i].run = runs[i];
         discard_submit(c, &c->discard[i]);
     }
-    return c->discards_busy == 0;
+    c->discards_idle = c->discards_busy == 0;
+    return c->discards_idle;
 }
 
 static bool clean_space(struct fs_coord *c)
@@ -148,6 +150,18 @@ static bool clean_orphans(struct fs_coord *c)
 
 /* -- log and database ------------------------------------------------------ */
 
+/* A snapshot keeps the log from starting over: before it is full the reader
+ * is made to begin again. */
+static void wait_for_reader(struct fs_coord *c, uint64_t frames_max)
+{
+    pthread_mutex_lock(&c->lock);
+    if (c->reader)
+        sqlite3_interrupt(c->reader->conn);
+    while (c->reader && c->db->wal_frames > frames_max / 4 * 3)
+        pthread_cond_wait(&c->changed, &c->lock);
+    pthread_mutex_unlock(&c->lock);
+}
+
 static void checkpoint(struct fs_coord *c)
 {
     uint64_t frames_max = vfs_wal_bytes_max(c->vfs) / VFS_PAGE_BYTES;
@@ -155,6 +169,8 @@ static void checkpoint(struct fs_coord *c)
 
     if (c->db->wal_frames < frames_max / 4)
         return;
+    if (c->db->wal_frames > frames_max / 2)
+        wait_for_reader(c, frames_max);
     e = db_checkpoint(c->db, false);
     if (e)
         coord_fail(c, e, "checkpoint");

@@ -224,6 +224,7 @@ static enum err db_configure(struct db *db, struct diag *why)
                                   "PRAGMA synchronous = FULL;"
                                   "PRAGMA cache_spill = OFF;";
     char cache[64];
+    enum err e;
 
     sqlite3_extended_result_codes(db->conn, 1);
     sqlite3_wal_hook(db->conn, db_committed, db);
@@ -232,7 +233,8 @@ static enum err db_configure(struct db *db, struct diag *why)
     sqlite3_db_config(db->conn, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
     sqlite3_snprintf(sizeof cache, cache, "PRAGMA cache_size = -%d;",
                      DB_CACHE_KIB);
-    return db_exec(db, cache, why) ? E_NOMEM : db_exec(db, pragmas, why);
+    e = db_exec(db, cache, why);
+    return e ? e : db_exec(db, pragmas, why);
 }
 
 static enum err db_connect(struct vfs *vfs, struct diag *why,

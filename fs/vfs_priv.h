@@ -35,12 +35,12 @@ struct vfs {
     sqlite3_vfs base;
     char name[32];
     struct store *lun;
-    struct super super; /* for its chunk table */
+    _Atomic(enum err) failure; /* any thread */
+    struct super super;        /* for its chunk table */
     uint32_t sector_bytes;
     /* Two connections may be open: the writer's, and a live check's on a
      * thread of its own.  lock: all below. */
     pthread_mutex_t lock;
-    enum err failure;
     uint64_t bad_page;
     uint64_t db_bytes;
     uint8_t *wal; /* the mirror, wal_max bytes */

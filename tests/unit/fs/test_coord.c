@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/unit/fs/volume.h"
 
+#include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -116,7 +118,148 @@ static void a_full_volume_says_so_and_can_be_emptied(void)
     volume_fini(&v);
 }
 
+static void a_grown_lun_is_taken_into_use(void)
+{
+    struct diag why = {{0}};
+    fs_statfs before, after;
+    struct volume v;
+
+    volume_init(&v, 64 * MIB);
+    CHECK_OK(v_statfs(&v, &before));
+    CHECK_ERR(fs_coord_grow(v.coord, &why), E_INVAL);
+    CHECK_CONTAINS(why.text, "whole LUN");
+    CHECK_OK(store_range_sync(v.lun, STORE_RESIZE, 1 * GIB, 0));
+    CHECK_OK(fs_coord_grow(v.coord, &why));
+    CHECK_OK(v_statfs(&v, &after));
+    CHECK_EQ(after.blocks, GIB / 4096);
+    CHECK_EQ(after.free_blocks - before.free_blocks, (GIB - 64 * MIB) / 4096);
+    volume_stop(&v);
+    volume_check_clean(&v);
+    volume_start(&v);
+    CHECK_OK(v_statfs(&v, &after));
+    CHECK_EQ(after.blocks, GIB / 4096);
+    volume_fini(&v);
+}
+
+struct flight {
+    struct fs_call call;
+    char name[64];
+    struct flight_state {
+        int open;
+        bool landed;
+    } * state;
+};
+
+static void landed(struct fs_call *call)
+{
+    struct flight *f = container_of(call, struct flight, call);
+
+    CHECK_OK((enum err)call->reply.error);
+    fs_call_fini(call);
+    f->state->landed = --f->state->open == 0;
+}
+
+/* `count` files at once; *state->landed says when all are there. */
+static struct flight *create_many(struct volume *v, int count,
+                                  struct flight_state *state)
+{
+    struct flight *f = calloc((size_t)count, sizeof *f);
+
+    *state = (struct flight_state){.open = count};
+    for (int i = 0; i < count; i++) {
+        fs_call_init(&f[i].call, FS_OP_CREATE);
+        snprintf(f[i].name, sizeof f[i].name, "a-name-that-takes-some-room-%d",
+                 i);
+        f[i].state = state;
+        f[i].call.done = landed;
+        f[i].call.request.args.fs_args_u.create = (fs_create_args){
+            .parent = ROOT, .name = f[i].name, .mode = S_IFREG | 0600};
+        fs_link_send(v->link, &f[i].call);
+    }
+    return f;
+}
+
+static void the_database_grows_with_its_files(void)
+{
+    enum { FILES = 30000 }; /* several times what chunk 0 holds */
+    struct flight_state state;
+    struct fs_coord_info info;
+    struct flight *f;
+    struct volume v;
+
+    volume_init(&v, 128 * MIB);
+    f = create_many(&v, FILES, &state);
+    world_run_until(&v.world, &state.landed);
+    fs_coord_info(v.coord, &info);
+    CHECK_EQ(info.inodes, FILES + 1);
+    volume_stop(&v);
+    volume_check_clean(&v);
+    volume_start(&v);
+    CHECK_OK(v_lookup(&v, ROOT, "a-name-that-takes-some-room-77", NULL));
+    volume_fini(&v);
+    free(f);
+}
+
+static void a_live_check_runs_beside_writers(void)
+{
+    enum { CALLS = 3000 };
+    const struct fs_check_args check = {0};
+    struct fs_check_result result;
+    struct flight_state state;
+    struct diag why = {{0}};
+    struct flight *f;
+    struct volume v;
+
+    volume_init(&v, 64 * MIB);
+    f = create_many(&v, CALLS, &state);
+    CHECK_OK(fs_coord_check(v.coord, &check, &result, &why));
+    CHECK_EQ(result.found, 0);
+    world_run_until(&v.world, &state.landed);
+    CHECK_OK(fs_coord_check(v.coord, &check, &result, &why));
+    CHECK_EQ(result.found, 0);
+    CHECK_EQ(result.inodes, CALLS + 1);
+    volume_fini(&v);
+    free(f);
+}
+
+static void an_export_is_read_by_stock_sqlite(void)
+{
+    char path[WORLD_PATH_BYTES + 8];
+    struct diag why = {{0}};
+    sqlite3_stmt *s;
+    sqlite3 *db;
+    struct volume v;
+
+    volume_init(&v, 64 * MIB);
+    for (int i = 0; i < 300; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "n%d", i);
+        CHECK_OK(v_create(&v, ROOT, name, S_IFREG | 0600, NULL));
+    }
+    snprintf(path, sizeof path, "%s/export", v.world.dir);
+    CHECK_OK(fs_metadata_export(v.lun, path, &why)); /* with a log */
+    CHECK_EQ(sqlite3_open(path, &db), SQLITE_OK);
+    CHECK_EQ(
+        sqlite3_prepare_v2(db, "SELECT count(*) FROM dentry", -1, &s, NULL),
+        SQLITE_OK);
+    CHECK_EQ(sqlite3_step(s), SQLITE_ROW);
+    CHECK_EQ(sqlite3_column_int(s, 0), 300);
+    sqlite3_finalize(s);
+    CHECK_EQ(sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &s, NULL),
+             SQLITE_OK);
+    CHECK_EQ(sqlite3_step(s), SQLITE_ROW);
+    CHECK_STR((const char *)sqlite3_column_text(s, 0), "ok");
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+    volume_fini(&v);
+}
+
 static const struct test tests[] = {
+    TEST(a_grown_lun_is_taken_into_use),
+    TEST(the_database_grows_with_its_files),
+    TEST(a_live_check_runs_beside_writers),
+    TEST(an_export_is_read_by_stock_sqlite),
     TEST(fresh_volume_has_an_empty_root),
     TEST(what_was_made_is_there_after_a_restart),
     TEST(a_layout_for_writing_covers_what_was_asked),
