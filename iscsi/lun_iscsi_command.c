@@ -3,6 +3,7 @@
  * they can be lost with a command under way.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/endian.h"
+#include "base/trace.h"
 #include "iscsi/lun_iscsi.h"
 
 #include <string.h>
@@ -530,6 +531,8 @@ static void abort_slot(struct slot *slot)
     struct session *s = slot->session;
 
     slot->aborting = true;
+    TRACE(lun_abort, "session=%u op=%s off=%llu", s->index,
+          store_op_name(slot->io->op), (unsigned long long)slot->off_bytes);
     lun_fault(&s->lun->lun, E_TIMEOUT,
               "session %u: %s at %llu unanswered for %u s: aborted, sent again",
               s->index, store_op_name(slot->io->op),

@@ -9,6 +9,7 @@
  * Callbacks of libiscsi run inside iscsi_service(); what they find broken they
  * only note (session_lose), and the context is torn down after it returned.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/trace.h"
 #include "iscsi/lun_iscsi.h"
 
 #include <stdarg.h>
@@ -25,6 +26,12 @@ enum {
 
 static void set_state(struct session *s, enum session_state state)
 {
+    static const char *const names[] = {"down",  "login",  "resetting",
+                                        "ready", "logout", "closed"};
+
+    static_assert(ARRAY_LEN(names) == SESSION_CLOSED + 1, "one for each");
+    TRACE(lun_session, "lun=%u session=%u %s -> %s", s->lun->url.lun, s->index,
+          names[s->state], names[state]);
     s->state = state;
     s->state_since_ns = session_now(s);
 }
