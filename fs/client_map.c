@@ -128,6 +128,8 @@ static enum err insert_at(struct fs_map *map, size_t i,
 
 static void remove_at(struct fs_map *map, size_t i, size_t n)
 {
+    if (!n)
+        return;
     for (size_t k = i; k < i + n; k++) {
         struct map_extent *x = &map->at[k];
 
