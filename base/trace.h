@@ -45,7 +45,8 @@ void trace_to_text(struct buf *out, size_t max);
 #endif
 #define TRACE_VALUES(fmt, a, b, c, d, ...)                                     \
     (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d)
-#define TRACE_COUNT(...)                            TRACE_NTH(__VA_ARGS__, 7, 6, 5, 4, 3, 2, 1, 0, 0)
+#define TRACE_COUNT(...) TRACE_NTH(__VA_ARGS__, 7, 6, 5, 4, 3, 2, 1, 0, 0)
+
 #define TRACE_NTH(fmt, a, b, c, d, e, f, g, n, ...) n
 
 static inline int PRINTF_LIKE(1, 2) trace_check_format(const char *fmt, ...)

@@ -51,7 +51,8 @@ exercise() {
 # -- what it is ----------------------------------------------------------------
 step "the LUN is described"
 exercise "$url" info >"$dir/info"
-for line in "name $url" "size 134217728" "block 512" "discard 1" "vendor IET"; do
+for line in "name $url" "size 134217728" "block 512" "discard 1" \
+    "vendor IET"; do
     grep -qxF "$line" "$dir/info" || fail "not in info: $line"
 done
 
@@ -118,10 +119,12 @@ tgt --mode account --op bind --tid 2 --user joe
 tgt --mode account --op bind --tid 2 --user tgt --outgoing
 chap=127.0.0.1:$port/$iqn.chap/1
 exercise "iscsi://joe%secretsecret1@$chap" info >/dev/null
-exercise "iscsi://joe%secretsecret1@$chap?target_user=tgt&target_password=secretsecret2" info >/dev/null
+mutual="target_user=tgt&target_password"
+exercise "iscsi://joe%secretsecret1@$chap?$mutual=secretsecret2" info \
+    >/dev/null
 expect_fail "E_ACCESS" exercise "iscsi://joe%wrongwrongwrong@$chap" info
 expect_fail "login at" exercise \
-    "iscsi://joe%secretsecret1@$chap?target_user=tgt&target_password=wrongwrong" info
+    "iscsi://joe%secretsecret1@$chap?$mutual=wrongwrong" info
 ! grep -q wrong "$dir/err" || fail "a password in a message"
 
 # -- the connection breaks -----------------------------------------------------
