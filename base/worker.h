@@ -1,5 +1,6 @@
 /* base/worker.h - a few threads for what blocks: open, format, fallocate.
- * Not for the I/O path, and no work waits for work submitted after it.
+ * Not for small I/O: a thread switch costs more than 4 KiB.  No work waits for
+ * work submitted after it.
  *
  *   reactor          worker
  *   work_submit() -> run()        may block; loop_self() is the worker's own

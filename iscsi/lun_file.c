@@ -5,6 +5,7 @@
  *   READ, WRITE  libaio; FUA is RWF_DSYNC.  Misaligned memory, and the rest
  *                after a short transfer, goes through a bounce buffer piece by
  *                piece; with all buffers in use the io waits its turn.
+ *                Large ones of a regular file: preadv and pwritev, on a worker
  *   FLUSH        libaio's FDSYNC
  *   the rest     fallocate, ioctl and ftruncate, on a worker
  * SPDX-License-Identifier: LGPL-2.1-or-later */
@@ -17,7 +18,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { ZEROES_BYTES = 64 << 10 }; /* written at once where nothing better is */
+enum {
+    ZEROES_BYTES = 64 << 10, /* written at once where nothing better is */
+    LARGE_BYTES = 256 << 10  /* worth a thread switch */
+};
 
 /* In io->room. */
 struct file_io {
@@ -30,7 +34,8 @@ struct file_io {
     struct bounce *bounce; /* NULL: straight from the caller's memory */
     uint64_t at_bytes;     /* bounced: done so far */
     uint32_t piece_bytes;  /* bounced: in flight */
-    enum err result;       /* of work */
+    long moved;            /* bytes or -errno, of work */
+    enum err result;       /* … of other work */
 };
 static_assert(sizeof(struct file_io) <= STORE_ROOM_BYTES, "lives in room");
 
@@ -124,6 +129,13 @@ static void finish(struct file_io *fio, enum err e)
     io->done(io, e);
 }
 
+static void to_worker(struct file_io *fio, void (*run)(struct work *),
+                      void (*done)(struct work *))
+{
+    fio->work = (struct work){.run = run, .done = done};
+    work_submit(fio->file->workers, &fio->work);
+}
+
 /* -- READ, WRITE ----------------------------------------------------------- */
 
 static void queue(struct file_io *fio, void (*done)(struct loop_aio *, long))
@@ -178,9 +190,8 @@ static void bounce_step(struct file_io *fio)
     queue(fio, bounce_done);
 }
 
-static void direct_done(struct loop_aio *aio, long result)
+static void moved(struct file_io *fio, long result)
 {
-    struct file_io *fio = container_of(aio, struct file_io, aio);
     struct store_io *io = io_of(fio);
 
     if (result == (long)io->len_bytes) {
@@ -195,6 +206,11 @@ static void direct_done(struct loop_aio *aio, long result)
     } else {
         io->done(io, io_failed(fio, (int)-result));
     }
+}
+
+static void direct_done(struct loop_aio *aio, long result)
+{
+    moved(container_of(aio, struct file_io, aio), result);
 }
 
 /* Can the kernel take the caller's memory as it is? */
@@ -231,6 +247,38 @@ static void start_direct(struct file_io *fio)
     queue(fio, direct_done);
 }
 
+/* -- large transfers of a regular file --------------------------------------
+ * Its system calls copy, allocate or wait inside of io_submit(), and other
+ * ios of the loop would wait as long. */
+
+static void transfer_run(struct work *work)
+{
+    struct file_io *fio = container_of(work, struct file_io, work);
+    const struct store_io *io = io_of(fio);
+    int fd = fio->file->fd, count = (int)io->iov_count;
+    off_t off = (off_t)io->off_bytes;
+    int flags = io->flags & STORE_FUA ? RWF_DSYNC : 0;
+    ssize_t n;
+
+    do
+        n = io->op == STORE_READ ? preadv(fd, io->iov, count, off)
+                                 : pwritev2(fd, io->iov, count, off, flags);
+    while (n < 0 && errno == EINTR);
+    fio->moved = n < 0 ? -errno : n;
+}
+
+static void transfer_done(struct work *work)
+{
+    struct file_io *fio = container_of(work, struct file_io, work);
+
+    moved(fio, fio->moved);
+}
+
+static bool is_large(const struct lun_file *file, const struct store_io *io)
+{
+    return !file->is_block && io->len_bytes >= LARGE_BYTES;
+}
+
 /* -- FLUSH ----------------------------------------------------------------- */
 
 static void work_done(struct work *work)
@@ -238,12 +286,6 @@ static void work_done(struct work *work)
     struct file_io *fio = container_of(work, struct file_io, work);
 
     finish(fio, fio->result);
-}
-
-static void to_worker(struct file_io *fio, void (*run)(struct work *))
-{
-    fio->work = (struct work){.run = run, .done = work_done};
-    work_submit(fio->file->workers, &fio->work);
 }
 
 static void flush_run(struct work *work)
@@ -258,7 +300,7 @@ static void flush_done(struct loop_aio *aio, long result)
     struct file_io *fio = container_of(aio, struct file_io, aio);
 
     if (result == -EINVAL) /* this file system has no asynchronous one */
-        to_worker(fio, flush_run);
+        to_worker(fio, flush_run, work_done);
     else
         finish(fio, result < 0 ? io_failed(fio, (int)-result) : E_OK);
 }
@@ -363,11 +405,13 @@ static enum err file_submit(struct store *s, struct store_io *io)
     if (io->op == STORE_FLUSH)
         start_flush(fio);
     else if (io->op != STORE_READ && io->op != STORE_WRITE)
-        to_worker(fio, range_run);
-    else if (memory_fits(fio->file, io))
-        start_direct(fio);
-    else
+        to_worker(fio, range_run, work_done);
+    else if (!memory_fits(fio->file, io))
         bounce_start(fio);
+    else if (is_large(fio->file, io))
+        to_worker(fio, transfer_run, transfer_done);
+    else
+        start_direct(fio);
     return E_OK;
 }
 

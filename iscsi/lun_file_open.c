@@ -18,7 +18,7 @@
 enum {
     FILE_BLOCK_BYTES = 512,     /* what VHD and most guests count in */
     FILE_PHYSICAL_BYTES = 4096, /* below this a page is read and written */
-    OWN_THREADS = 1
+    OWN_THREADS = 2
 };
 
 static enum err open_failed(struct lun_file *file, struct diag *why, int error,

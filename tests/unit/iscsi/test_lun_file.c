@@ -199,6 +199,36 @@ static void resize_changes_the_file(void)
     fixture_fini(&f);
 }
 
+/* They go by a worker; the fault comes back from there, too. */
+static void large_transfers_side_by_side_move_every_byte(void)
+{
+    enum { IOS = 4, LEN = 1 << 20 };
+    uint8_t *memory = aligned_alloc(4096, IOS * LEN);
+    static struct test_io t[IOS];
+    struct fixture f;
+
+    fixture_init(&f, &plain);
+    for (int round = 0; round < 2; round++) {
+        memset(memory, 0, IOS * LEN);
+        if (!round)
+            pattern_fill(memory, IOS * LEN, 5, 0);
+        for (unsigned i = 0; i < IOS; i++)
+            CHECK_OK(test_io_submit(
+                &t[i], f.s, round ? STORE_READ : STORE_WRITE, i * LEN,
+                memory + i * LEN, LEN, i % 2 && !round ? STORE_FUA : 0));
+        for (unsigned i = 0; i < IOS; i++) {
+            world_run_until(&f.w, &t[i].done);
+            CHECK_OK(t[i].result);
+            CHECK_EQ(t[i].done_count, 1);
+        }
+    }
+    CHECK_EQ(pattern_check(memory, IOS * LEN, 5, 0), IOS * LEN);
+    CHECK_EQ(truncate(f.path, LEN / 2), 0);
+    CHECK_ERR(store_read_sync(f.s, 0, memory, LEN), E_IO);
+    fixture_fini(&f);
+    free(memory);
+}
+
 static void file_truncated_by_somebody_is_an_error_with_a_reason(void)
 {
     uint8_t *out = aligned_alloc(4096, 65536);
@@ -356,6 +386,7 @@ static const struct test tests[] = {
     TEST(more_pieces_than_the_kernel_takes_are_bounced),
     TEST(zeroes_and_discard_read_as_zeros),
     TEST(resize_changes_the_file),
+    TEST(large_transfers_side_by_side_move_every_byte),
     TEST(file_truncated_by_somebody_is_an_error_with_a_reason),
     TEST(second_opener_is_refused_and_told_who_has_it),
     TEST(read_only_lun_refuses_writes),
