@@ -1,8 +1,8 @@
 /* fs/inode.c - inode rows, and the RAM table of open files.
  * Decides nothing about names or permissions.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/extent.h"
 #include "fs/meta.h"
-#include "fs/space.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -159,20 +159,28 @@ void inode_modified(const struct op *op, struct inode *inode)
     inode->attr.mtime = inode->attr.ctime;
 }
 
+/* No name is left, and nobody has it open: end it in this transaction, if it
+ * has few extents.  Else, and while it is open, it is an orphan. */
 enum err inode_unlink(const struct op *op, struct inode *inode)
 {
+    const struct block_range all = {0, FILE_BLOCKS_MAX};
+    unsigned budget = META_SLICE_EXTENTS;
     struct meta *m = op->m;
-    enum err e;
+    enum err e = E_OK;
 
     inode->attr.nlink = inode_is(inode, S_IFDIR) ? 0 : inode->attr.nlink - 1;
     inode_changed(op, inode);
-    e = inode_put(m, inode);
-    if (e || inode->attr.nlink)
-        return e;
-    e = db_run(m->db, SQL_ORPHAN_NEW, DB_INT(inode->attr.ino));
-    if (e || file_find(m, inode->attr.ino))
-        return e;
-    return orphan_reap(m, inode->attr.ino);
+    if (inode->attr.nlink)
+        return inode_put(m, inode);
+    if (!file_find(m, inode->attr.ino)) {
+        e = extent_remove(m, inode, all, EXTENT_TO_PENDING, &budget);
+        if (!e && budget)
+            return inode_drop(m, inode->attr.ino);
+        m->reap_wanted = true;
+    }
+    if (!e)
+        e = inode_put(m, inode);
+    return e ? e : db_run(m->db, SQL_ORPHAN_NEW, DB_INT(inode->attr.ino));
 }
 
 /* -- open files ------------------------------------------------------------ */

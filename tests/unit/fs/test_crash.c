@@ -14,7 +14,7 @@
 #include <zlib.h>
 
 enum {
-    OPS = 420,
+    OPS = 300,
     META_END = 16 << 20, /* metadata of a 64 MiB volume ends before */
     PAGE = 4096
 };
@@ -222,7 +222,7 @@ static void crash_at(struct run *r, size_t count, enum variant variant)
 }
 
 /* How many variants a point gets: all around checkpoints and
- * superblocks; between plain commits one point in sixteen gets one. */
+ * superblocks; between plain commits one point in 24 gets one. */
 static unsigned variants_at(struct run *r, size_t count)
 {
     enum { NEAR = 3, WAL_AT = 8 << 20 };
@@ -236,7 +236,7 @@ static unsigned variants_at(struct run *r, size_t count)
         if (x->op == STORE_WRITE && x->off_bytes < WAL_AT)
             return VARIANTS;
     }
-    return count % 16 == 0;
+    return count % 24 == 0;
 }
 
 static void nothing_acknowledged_is_lost(void)

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 enum {
-    OPS = 6,
+    OPS = 4,
     WRITES = 1u << STORE_WRITE | 1u << STORE_FLUSH,
     READS = 1u << STORE_READ
 };
