@@ -31,9 +31,10 @@ static enum err enter_chunk(const struct chunk_world *w,
                          chunk->lun_block, err_text(e));
     w->super->chunks[w->super->chunk_count++] = *chunk;
     e = super_save(w->lun, w->super, why);
-    if (!e)
-        vfs_set_chunks(w->vfs, w->super);
-    return e;
+    if (e)
+        return e;
+    vfs_set_chunks(w->vfs, w->super);
+    return db_limit_pages(w->db);
 }
 
 static bool same_chunk(const struct chunk *a, const struct chunk *b)

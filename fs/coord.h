@@ -63,6 +63,7 @@ struct fs_coord {
     unsigned discards, discards_busy; /* of one round; unanswered ones */
     bool discards_idle;               /* none is unanswered */
     uint64_t calls, commits;
+    bool cannot_grow; /* no space for another metadata chunk */
     bool offline;
     struct diag reason;
     /* lock: */

@@ -104,33 +104,33 @@ static enum err batch_commit(struct fs_coord *c, const struct batch *b)
     return db_run(c->db, SQL_COMMIT);
 }
 
-/* Is there room in the database for what the call may add? */
-static enum err check_room(struct fs_coord *c, struct fs_call *call)
+/* Is there room in the database for what the call may add?  Without it the
+ * batch ends here and the database grows; if it cannot, E_VOL_FULL is the
+ * answer to what only takes. */
+static enum err check_room(struct fs_coord *c, const struct fs_call *call,
+                           bool *ret_wait)
 {
     const struct chunk_world w = coord_world(c);
     uint64_t pages;
     enum err e;
 
+    *ret_wait = false;
     if (!meta_op_takes(call->request.args.op))
         return E_OK;
     e = chunk_pages_left(&w, &pages);
-    if (e)
+    if (e || pages >= CHUNK_PAGES_SPARE)
         return e;
-    return pages < CHUNK_PAGES_SPARE ? E_VOL_FULL : E_OK;
+    *ret_wait = !c->cannot_grow;
+    return c->cannot_grow ? E_VOL_FULL : E_OK;
 }
 
 /* Run one call, slice by slice.  An error loses the whole transaction. */
 static enum err batch_run(struct fs_coord *c, struct batch *b,
                           struct fs_call *call)
 {
-    enum err e = check_room(c, call);
     bool more;
+    enum err e = meta_run(c->meta, &call->request, &call->reply, &more);
 
-    if (e) {
-        call->reply.error = e;
-        return e == E_VOL_FULL ? E_OK : e;
-    }
-    e = meta_run(c->meta, &call->request, &call->reply, &more);
     while (!e && more) {
         e = batch_commit(c, b);
         if (!e)
@@ -155,14 +155,21 @@ static bool batch_park(struct fs_coord *c, struct fs_call *call)
 static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
 {
     while (b->calls < max && !list_empty(&c->inbox)) {
-        struct fs_call *call = call_of(list_pop_front(&c->inbox));
-        enum err e;
+        struct fs_call *call = call_of(c->inbox.next);
+        bool wait;
+        enum err e = check_room(c, call, &wait);
 
+        if (wait)
+            return E_OK;
+        list_remove(&call->link);
         address(c, &call->request, b->calls++);
-        e = batch_run(c, b, call);
-        if (e || !batch_park(c, call))
+        if (e == E_VOL_FULL)
+            call->reply.error = e;
+        else if (!e)
+            e = batch_run(c, b, call);
+        if ((e && e != E_VOL_FULL) || !batch_park(c, call))
             list_push_back(&b->done, &call->link);
-        if (e)
+        if (e && e != E_VOL_FULL)
             return e;
     }
     return E_OK;

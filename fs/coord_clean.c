@@ -185,6 +185,7 @@ static void grow_database(struct fs_coord *c)
 
     if (!e && pages < CHUNK_PAGES_LOW)
         e = chunk_grow(&w, c->meta, &why);
+    c->cannot_grow = e == E_VOL_FULL;
     if (e && (e != E_VOL_FULL || vfs_failure(c->vfs)))
         coord_fail(c, e, diag_text(&why, e));
 }

@@ -234,7 +234,9 @@ static enum err db_configure(struct db *db, struct diag *why)
     sqlite3_snprintf(sizeof cache, cache, "PRAGMA cache_size = -%d;",
                      DB_CACHE_KIB);
     e = db_exec(db, cache, why);
-    return e ? e : db_exec(db, pragmas, why);
+    if (!e)
+        e = db_exec(db, pragmas, why);
+    return e ? e : db_limit_pages(db);
 }
 
 static enum err db_connect(struct vfs *vfs, struct diag *why,
@@ -258,6 +260,15 @@ static enum err db_connect(struct vfs *vfs, struct diag *why,
         return e;
     *ret_db = TAKE(db);
     return E_OK;
+}
+
+enum err db_limit_pages(struct db *db)
+{
+    char sql[64];
+
+    sqlite3_snprintf(sizeof sql, sql, "PRAGMA max_page_count = %llu",
+                     (unsigned long long)vfs_db_pages_max(db->vfs));
+    return db_exec(db, sql, NULL);
 }
 
 static bool is_our_table(const char *name, const char *sql)

@@ -143,6 +143,8 @@ MUST_CHECK enum err db_open(struct vfs *vfs, struct diag *why,
 /* Make the tables in an empty database, then as db_open(). */
 MUST_CHECK enum err db_create(struct vfs *vfs, struct diag *why,
                               struct db **ret_db);
+/* Let the database become as large as its chunks are now, and no larger. */
+MUST_CHECK enum err db_limit_pages(struct db *db);
 /* Nothing is written, not even by db_close(). */
 void db_leave_untouched(struct db *db);
 /* Checkpoints, and empties the WAL.  NULL is fine. */

@@ -145,7 +145,7 @@ struct flight {
     struct fs_call call;
     char name[64];
     struct flight_state {
-        int open;
+        int open, full, failed;
         bool landed;
     } * state;
 };
@@ -154,7 +154,8 @@ static void landed(struct fs_call *call)
 {
     struct flight *f = container_of(call, struct flight, call);
 
-    CHECK_OK((enum err)call->reply.error);
+    f->state->full += call->reply.error == E_VOL_FULL;
+    f->state->failed += call->reply.error && call->reply.error != E_VOL_FULL;
     fs_call_fini(call);
     f->state->landed = --f->state->open == 0;
 }
@@ -190,12 +191,51 @@ static void the_database_grows_with_its_files(void)
     volume_init(&v, 128 * MIB);
     f = create_many(&v, FILES, &state);
     world_run_until(&v.world, &state.landed);
+    CHECK_EQ(state.failed + state.full, 0);
     fs_coord_info(v.coord, &info);
     CHECK_EQ(info.inodes, FILES + 1);
     volume_stop(&v);
     volume_check_clean(&v);
     volume_start(&v);
     CHECK_OK(v_lookup(&v, ROOT, "a-name-that-takes-some-room-77", NULL));
+    volume_fini(&v);
+    free(f);
+}
+
+static void a_volume_full_of_names_can_be_emptied(void)
+{
+    enum { FILES = 80000 }; /* more than the reserve holds */
+    struct flight_state state;
+    struct fs_coord_info info;
+    struct flight *f;
+    struct volume v;
+    fs_attr big;
+    fs_statfs s;
+
+    volume_init(&v, 64 * MIB);
+    CHECK_OK(v_create(&v, ROOT, "big", S_IFREG | 0600, &big));
+    CHECK_OK(v_statfs(&v, &s));
+    CHECK_OK(v_fallocate(&v, big.ino, 0, 0, s.available_blocks * FS_BLOCK_BYTES,
+                         NULL));
+    f = create_many(&v, FILES, &state);
+    world_run_until(&v.world, &state.landed);
+    fs_coord_info(v.coord, &info);
+    CHECK_STR(info.reason.text, "");
+    CHECK_EQ(state.failed, 0);
+    CU_ASSERT_FALSE_FATAL(info.offline);
+    CU_ASSERT_TRUE(state.full > 0);
+    CU_ASSERT_TRUE(state.full < FILES / 2);
+    for (int i = 0; i < 500; i++) {
+        char name[64];
+
+        snprintf(name, sizeof name, "a-name-that-takes-some-room-%d", i);
+        CHECK_OK(v_unlink(&v, ROOT, name));
+    }
+    CHECK_OK(v_unlink(&v, ROOT, "big"));
+    CHECK_OK(v_create(&v, ROOT, "new", S_IFREG | 0600, NULL));
+    volume_stop(&v);
+    volume_check_clean(&v);
+    volume_start(&v);
     volume_fini(&v);
     free(f);
 }
@@ -258,6 +298,7 @@ static void an_export_is_read_by_stock_sqlite(void)
 static const struct test tests[] = {
     TEST(a_grown_lun_is_taken_into_use),
     TEST(the_database_grows_with_its_files),
+    TEST(a_volume_full_of_names_can_be_emptied),
     TEST(a_live_check_runs_beside_writers),
     TEST(an_export_is_read_by_stock_sqlite),
     TEST(fresh_volume_has_an_empty_root),
