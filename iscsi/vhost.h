@@ -122,6 +122,8 @@ struct vhost_scsi {
 };
 
 /* vhost_scsi.c */
+/* A VMM is at the other end of this socket.  Takes fd, also on failure. */
+void vhost_connected(struct vhost_scsi *v, int fd);
 /* The VMM broke the protocol or went: end the connection. */
 void vhost_disconnect(struct vhost_scsi *v, const struct diag *why);
 /* The guest broke a ring: serve it no more until its driver starts anew. */

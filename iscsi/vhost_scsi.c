@@ -140,7 +140,7 @@ static void channel_ready(struct loop_fd *f, uint32_t events)
     }
 }
 
-static void connected(struct vhost_scsi *v, int fd)
+void vhost_connected(struct vhost_scsi *v, int fd)
 {
     const struct scsi_nexus_args nexus = {
         .name = v->name, .event = vhost_event, .arg = v};
@@ -178,7 +178,7 @@ static void listener_ready(struct loop_fd *f, uint32_t events)
         close(fd);
         return;
     }
-    connected(v, fd);
+    vhost_connected(v, fd);
 }
 
 /* -- birth and end --------------------------------------------------------- */
