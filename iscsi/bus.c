@@ -441,7 +441,7 @@ enum err scsi_nexus_open(struct scsi_bus *bus,
     nexus->event = args->event;
     nexus->arg = args->arg;
     for (unsigned lun = 0; lun < SCSI_LUNS_MAX; lun++)
-        if (bus->slots[lun].lu)
+        if (bus->slots[lun].lu && !args->known)
             scsi_ua_set(nexus, lun, UA_POWER_ON);
     list_push_back(&bus->nexuses, &nexus->link);
     bus->nexus_count++;

@@ -16,6 +16,7 @@
 #ifndef LUNAR_ISCSI_ISCSI_H
 #define LUNAR_ISCSI_ISCSI_H
 
+#include "base/keep.h"
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/store.h"
@@ -131,6 +132,7 @@ struct scsi_nexus_args {
     /* A LUN came, should go, or changed.  NULL: SCSI_NOT_HEARD. */
     enum scsi_heard (*event)(void *arg, enum scsi_event ev, unsigned lun);
     void *arg;
+    bool known; /* it knows the LUNs: no power-on attentions */
 };
 /* A new nexus owes every LUN its power-on unit attention.
  * Errors: E_NOMEM, E_BUSY (SCSI_NEXUSES_MAX), E_NAME_TOO_LONG. */
@@ -254,6 +256,10 @@ struct vhost_scsi_args {
     const char *socket_path; /* made here; a stale one is replaced */
     const char *name;        /* of the nexus: see struct scsi_nexus_args */
     unsigned queues_max;     /* request queues; 0: VHOST_QUEUES_DEFAULT */
+    /* Where the connection outlives this process, under "vhost/NAME"; NULL:
+     * nowhere.  If it holds one, that VMM is served again: attach what it had
+     * on the bus before. */
+    struct keep *keep;
 };
 enum { VHOST_QUEUES_DEFAULT = 8, VHOST_QUEUES_MAX = 64 };
 
@@ -263,9 +269,10 @@ enum { VHOST_QUEUES_DEFAULT = 8, VHOST_QUEUES_MAX = 64 };
 MUST_CHECK enum err vhost_scsi_new(const struct vhost_scsi_args *args,
                                    struct diag *why,
                                    struct vhost_scsi **ret_vhost);
-/* Stop serving, let outstanding I/O end, give everything up; then `done`, at
- * which point the bus has no nexus of it any more.  `done` never runs inside
- * the call. */
+/* Stop serving, let outstanding I/O end, give everything up, also what is kept
+ * for a successor (which takes over from a process that ends without this);
+ * then `done`, at which point the bus has no nexus of it any more.  `done`
+ * never runs inside the call. */
 void vhost_scsi_close(struct vhost_scsi *v, void (*done)(void *arg), void *arg);
 
 struct vhost_scsi_status {

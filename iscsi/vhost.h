@@ -11,6 +11,7 @@
 #ifndef LUNAR_ISCSI_VHOST_H
 #define LUNAR_ISCSI_VHOST_H
 
+#include "base/keep.h"
 #include "iscsi/iov.h"
 #include "iscsi/iscsi.h"
 #include "iscsi/vring.h"
@@ -48,6 +49,7 @@ struct vhost_queue {
     unsigned index;
     struct vring ring;
     bool has_addr, enabled, running;
+    bool adopted; /* it ran in our predecessor: find out where it stands */
     int kick_fd, call_fd, err_fd; /* -1: none */
     struct loop_fd kick;
     bool kick_watched;
@@ -100,9 +102,12 @@ struct vhost_scsi {
     unsigned inflight; /* of all queues */
     bool paused;       /* for a message that needs all of them quiet */
     bool message_waits;
-    bool leaving;       /* the VMM is gone; waiting for inflight 0 */
-    bool guest_knows;   /* a driver has seen our LUNs */
-    struct task resume; /* carry on after the last one ended */
+    bool leaving;      /* the VMM is gone; waiting for inflight 0 */
+    bool guest_knows;  /* a driver has seen our LUNs */
+    struct keep *keep; /* NULL: nothing outlives us */
+    char keep_name[KEEP_NAME_BYTES];
+    struct task carry_on; /* … from where our predecessor was */
+    struct task resume;   /* carry on after the last one ended */
     bool resume_posted;
 
     /* events: a ring of what is to be told, and what was told */
@@ -122,8 +127,9 @@ struct vhost_scsi {
 };
 
 /* vhost_scsi.c */
-/* A VMM is at the other end of this socket.  Takes fd, also on failure. */
-void vhost_connected(struct vhost_scsi *v, int fd);
+/* A VMM is at the other end of this socket; `known`: it was before us.
+ * Takes fd, also on failure. */
+void vhost_connected(struct vhost_scsi *v, int fd, bool known);
 /* The VMM broke the protocol or went: end the connection. */
 void vhost_disconnect(struct vhost_scsi *v, const struct diag *why);
 /* The guest broke a ring: serve it no more until its driver starts anew. */
@@ -186,6 +192,16 @@ uint32_t vhost_iov_max(const struct vring *r);
 MUST_CHECK enum err vhost_start_request(struct vhost_req *rq, struct diag *why);
 /* The LUN of a virtio-scsi address; false: not one of ours. */
 bool vhost_decode_lun(const uint8_t lun[8], uint32_t *ret_lun);
+
+/* vhost_keep.c */
+/* Keep what there is now; after each change, before it is answered. */
+void vhost_keep_save(struct vhost_scsi *v);
+void vhost_keep_forget(struct vhost_scsi *v);
+/* Take over what a predecessor kept.  *ret_listener -1: there was nothing.
+ * Errors: E_VERSION, E_PROTOCOL, E_CLOSED: the VMM cannot be served. */
+MUST_CHECK enum err vhost_keep_adopt(struct vhost_scsi *v, int *ret_listener,
+                                     struct diag *why);
+void vhost_keep_carry_on(struct task *t);
 
 /* vhost_control.c */
 /* Carry out a request that was taken.  Errors: E_PROTOCOL - the guest's driver

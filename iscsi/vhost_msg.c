@@ -614,6 +614,12 @@ static enum err payload_check(struct vhost_channel *c,
     return E_OK;
 }
 
+static bool changes_state(const struct vhost_row *row)
+{
+    return row->request == VHOST_GET_VRING_BASE ||
+           strncmp(row->name, "GET_", 4) != 0;
+}
+
 static enum err acknowledge(struct vhost_scsi *v, struct vhost_answer *a,
                             enum err result, const struct diag *why)
 {
@@ -644,6 +650,7 @@ void vhost_message(struct vhost_scsi *v)
         e = payload_check(c, row, &why);
         if (!e && !quiet_enough(v, row, c->payload)) {
             v->message_waits = true;
+            vhost_keep_save(v);
             loop_fd_set(v->loop, &c->watch, EPOLLRDHUP);
             return;
         }
@@ -654,6 +661,8 @@ void vhost_message(struct vhost_scsi *v)
     if (e)
         diag_prefix(&why, e, "%s (%u)", row ? row->name : "message",
                     c->header.request);
+    if (!e && changes_state(row))
+        vhost_keep_save(v);
     e = acknowledge(v, &a, e, &why);
     if (a.fd >= 0)
         close(a.fd);

@@ -133,7 +133,8 @@ static void attach_inflight(struct vhost_queue *q)
         return;
     record = (void *)((uint8_t *)v->inflight_map + q->index * bytes);
     q->ring.inflight = record;
-    if (record->version != VHOST_INFLIGHT_VERSION) {
+    if (record->version != VHOST_INFLIGHT_VERSION ||
+        record->desc_num != q->ring.num) {
         record->version = VHOST_INFLIGHT_VERSION;
         record->desc_num = (uint16_t)q->ring.num;
         record->used_idx = q->ring.used_next;
@@ -166,6 +167,9 @@ enum err vhost_queue_start(struct vhost_queue *q, struct diag *why)
         return diag_fail(why, e, "ring %u: kick is no eventfd", q->index);
     q->kick_watched = true;
     vring_start(&q->ring);
+    if (q->adopted) /* unless the inflight region knows better */
+        q->ring.last_avail = q->ring.used_next;
+    q->adopted = false;
     q->running = true;
     attach_inflight(q);
     if (q->index == VHOST_EVENT_QUEUE)

@@ -26,6 +26,7 @@ static void close_finish(struct vhost_scsi *v)
     void (*closed)(void *arg) = v->closed;
     void *arg = v->closed_arg;
 
+    vhost_keep_forget(v);
     vhost_free(v);
     closed(arg);
 }
@@ -44,10 +45,12 @@ static void leave_finish(struct vhost_scsi *v)
     v->features = v->protocol_features = 0;
     v->fault.text[0] = '\0';
     scsi_nexus_close(TAKE(v->nexus));
-    if (v->closing)
+    if (v->closing) {
         close_finish(v);
-    else
-        loop_fd_set(v->loop, &v->listener, EPOLLIN);
+        return;
+    }
+    vhost_keep_save(v);
+    loop_fd_set(v->loop, &v->listener, EPOLLIN);
 }
 
 static void resume(struct task *t)
@@ -140,10 +143,10 @@ static void channel_ready(struct loop_fd *f, uint32_t events)
     }
 }
 
-void vhost_connected(struct vhost_scsi *v, int fd)
+void vhost_connected(struct vhost_scsi *v, int fd, bool known)
 {
     const struct scsi_nexus_args nexus = {
-        .name = v->name, .event = vhost_event, .arg = v};
+        .name = v->name, .event = vhost_event, .arg = v, .known = known};
     enum err e = scsi_nexus_open(v->bus, &nexus, &v->nexus);
 
     if (e) {
@@ -162,7 +165,8 @@ void vhost_connected(struct vhost_scsi *v, int fd)
         return;
     }
     v->stats.connections++;
-    log_info("%s: a VMM is here", v->name);
+    if (!known)
+        log_info("%s: a VMM is here", v->name);
 }
 
 static void listener_ready(struct loop_fd *f, uint32_t events)
@@ -178,7 +182,8 @@ static void listener_ready(struct loop_fd *f, uint32_t events)
         close(fd);
         return;
     }
-    vhost_connected(v, fd);
+    vhost_connected(v, fd, false);
+    vhost_keep_save(v);
 }
 
 /* -- birth and end --------------------------------------------------------- */
@@ -226,6 +231,26 @@ static enum err listen_at(const char *path, int *ret_fd, struct diag *why)
     return e;
 }
 
+/* Nothing of it runs yet: drop what was taken over. */
+static void give_up_adopted(struct vhost_scsi *v, int *listener)
+{
+    if (*listener >= 0)
+        close(*listener);
+    *listener = -1;
+    if (v->channel.fd >= 0)
+        loop_fd_remove(v->loop, &v->channel.watch);
+    channel_close(&v->channel);
+    for (unsigned i = 0; i < v->ring_count; i++)
+        vhost_queue_fini(&v->queues[i]);
+    vhost_inflight_drop(v);
+    vhost_mem_fini(&v->mem);
+    vhost_mem_init(&v->mem);
+    v->features = v->protocol_features = 0;
+    v->guest_knows = v->message_waits = false;
+    if (v->nexus)
+        scsi_nexus_close(TAKE(v->nexus));
+}
+
 static struct vhost_scsi *vhost_alloc(const struct vhost_scsi_args *args)
 {
     unsigned queues =
@@ -241,6 +266,9 @@ static struct vhost_scsi *vhost_alloc(const struct vhost_scsi_args *args)
     v->ring_count =
         VHOST_FIRST_REQUEST_QUEUE + (unsigned)min_u64(queues, VHOST_QUEUES_MAX);
     v->resume = (struct task){.run = resume};
+    v->carry_on = (struct task){.run = vhost_keep_carry_on};
+    v->keep = args->keep;
+    snprintf(v->keep_name, sizeof v->keep_name, "vhost/%s", v->name);
     v->inflight_fd = -1;
     channel_init(&v->channel);
     vhost_mem_init(&v->mem);
@@ -262,7 +290,13 @@ enum err vhost_scsi_new(const struct vhost_scsi_args *args, struct diag *why,
 
     if (!v)
         return diag_fail(why, E_NOMEM, "%s", args->name);
-    e = listen_at(v->socket_path, &fd, why);
+    e = vhost_keep_adopt(v, &fd, why);
+    if (e) { /* its VMM cannot be helped; the next one can */
+        log_error("%s: a VMM is lost: %s", v->name, diag_text(why, e));
+        give_up_adopted(v, &fd);
+    }
+    if (fd < 0)
+        e = listen_at(v->socket_path, &fd, why);
     if (e) {
         vhost_free(v);
         return e;
@@ -276,6 +310,7 @@ enum err vhost_scsi_new(const struct vhost_scsi_args *args, struct diag *why,
         vhost_free(v);
         return diag_fail(why, e, "%s", args->name);
     }
+    vhost_keep_save(v);
     *ret_vhost = v;
     return E_OK;
 }

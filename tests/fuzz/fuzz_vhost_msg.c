@@ -110,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         world_make();
     loop_adopt(world.loop);
     ASSERT(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-    vhost_connected(world.vhost, pair[1]);
+    vhost_connected(world.vhost, pair[1], false);
     ASSERT(world.vhost->channel.fd >= 0);
     for (unsigned i = 0; i < MESSAGES_MAX && size >= HEADER_BYTES; i++) {
         uint32_t bytes = (uint32_t)min_u64(data[2] * 4U, size - HEADER_BYTES);

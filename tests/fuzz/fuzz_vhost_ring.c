@@ -94,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!size)
         return 0;
     ASSERT(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-    vhost_connected(world.vhost, pair[1]);
+    vhost_connected(world.vhost, pair[1], false);
     ASSERT(world.vhost->channel.fd >= 0);
     memset(world.guest, 0, GUEST_BYTES);
     memcpy(world.guest, data + 1, min_u64(size - 1, GUEST_BYTES));
