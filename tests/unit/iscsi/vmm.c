@@ -366,3 +366,22 @@ const struct virtio_scsi_response *vmm_response(struct vmm *m)
 {
     return (const void *)(m->guest + VMM_RESPONSE);
 }
+
+void vmm_ready(struct vmm *m)
+{
+    vmm_init(m);
+    vmm_setup(m);
+    vmm_request(m, TUR, 0, 0);
+    CU_ASSERT(vmm_used(m, Q, NULL, NULL));
+    CHECK_EQ(vmm_response(m)->status, SCSI_CHECK_CONDITION);
+    CHECK_EQ(le32_get(vmm_response(m)->sense_bytes), 18);
+    CHECK_EQ(vmm_response(m)->sense[12], 0x29);
+}
+
+struct vhost_scsi_status vmm_status(struct vmm *m)
+{
+    struct vhost_scsi_status s;
+
+    vhost_scsi_status(m->vhost, &s);
+    return s;
+}

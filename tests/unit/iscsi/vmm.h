@@ -65,6 +65,10 @@ uint16_t vmm_stop_rings(struct vmm *m);
 /* Run the loop until nothing happens. */
 void vmm_run(struct vmm *m);
 
+/* vmm_init(), vmm_setup(), and the power-on attention is taken. */
+void vmm_ready(struct vmm *m);
+struct vhost_scsi_status vmm_status(struct vmm *m);
+
 /* -- the guest's driver -----------------------------------------------------
  */
 static inline uint64_t vmm_addr(uint32_t offset)
@@ -92,5 +96,16 @@ void vmm_put_request(struct vmm *m, const uint8_t *cdb, size_t cdb_bytes);
 void vmm_request(struct vmm *m, const uint8_t *cdb, size_t cdb_bytes,
                  uint32_t out_bytes, uint32_t in_bytes);
 const struct virtio_scsi_response *vmm_response(struct vmm *m);
+
+/* Commands of use everywhere; Q is the ring for them. */
+#define CDB(...)                                                               \
+    (const uint8_t[]){__VA_ARGS__}, sizeof(uint8_t[])                          \
+    {                                                                          \
+        __VA_ARGS__                                                            \
+    }
+#define READ_1  CDB(0x28, 0, 0, 0, 0, 1, 0, 0, 1, 0)
+#define WRITE_1 CDB(0x2a, 0, 0, 0, 0, 1, 0, 0, 1, 0)
+#define TUR     CDB(0, 0, 0, 0, 0, 0)
+enum { Q = VHOST_FIRST_REQUEST_QUEUE };
 
 #endif
