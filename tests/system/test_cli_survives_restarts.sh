@@ -1,0 +1,103 @@
+#!/bin/bash
+# tests/system/test_cli_survives_restarts.sh - volumes, VMs and disks are there
+# again after an orderly end, a kill -9 and a LUN that was away.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+. "$(dirname "$0")/../lib/daemon.sh"
+need jq
+
+volume_state() {
+    lunar status --json | jq -r ".volumes[] | select(.name == \"$1\") | .state"
+}
+
+disk_state() {
+    lunar status --json | jq -r ".disks[] | select(.path == \"$1\") | .state"
+}
+
+step "an orderly end leaves nothing behind"
+start_lunard
+new_volume alpha 512M
+new_volume beta 256M
+echo kept >"$root/alpha/file"
+lunar disk create "$root/alpha/a.vhd" --size 64M
+lunar disk create "$root/beta/b.vhd" --size 16M --type fixed
+lunar vm add web --controllers 2 >/dev/null
+lunar attach web "$root/alpha/a.vhd" --lun 5 >/dev/null
+lunar attach web "$root/beta/b.vhd" --controller 1 --read-only >/dev/null
+stop_lunard
+[ ! -e "$dir/control.sock" ] || fail "the control socket is there still"
+[ ! -e "$dir/run/web" ] || fail "the controllers' sockets are there still"
+! mountpoint -q "$root" || fail "$root is mounted still"
+lunar check "file:$dir/alpha.lun" | grep -q clean
+
+step "after a restart all is as it was"
+start_lunard
+expect kept cat "$root/alpha/file"
+expect attached disk_state "$root/alpha/a.vhd"
+expect attached disk_state "$root/beta/b.vhd"
+lunar status --json | jq -e '.disks[] | select(.lun == 5) |
+    .controller == 0 and .mode == "EX" and .kind == "vhd"' >/dev/null
+[ -S "$dir/run/web/1.sock" ] || fail "no socket of controller 1"
+expect 2 jq -r .incarnation "$dir/state/host.json"
+
+step "kill -9, and again"
+echo more >"$root/alpha/more"
+kill_lunard
+start_lunard
+expect kept cat "$root/alpha/file"
+expect attached disk_state "$root/alpha/a.vhd"
+stop_lunard
+lunar check "file:$dir/alpha.lun" | grep -q clean
+
+step "a LUN that is away is Offline with a reason, its disks failed"
+mv "$dir/beta.lun" "$dir/away"
+start_lunard
+expect Direct volume_state alpha
+expect Offline volume_state beta
+lunar volume list | grep -A1 '^beta' | grep -q "beta.lun.*No such file"
+expect failed disk_state "$root/beta/b.vhd"
+lunar status --json | jq -e '.disks[] | select(.state == "failed") |
+    .reason | contains("volume beta")' >/dev/null
+expect_fail 'beta.lun' lunar volume resume beta
+mv "$dir/away" "$dir/beta.lun"
+lunar volume resume beta
+expect Direct volume_state beta
+expect attached disk_state "$root/beta/b.vhd"
+
+step "another volume on the LUN is not taken for the one that was"
+lunar detach web 0 --controller 1
+lunar volume pause beta
+expect Paused volume_state beta
+[ ! -e "$root/beta" ] || fail "a paused volume is to be seen"
+lunar check "file:$dir/beta.lun" --repair | grep -q clean
+cp "$dir/beta.lun" "$dir/beta.copy"
+lunar format "file:$dir/beta.lun" --name beta --force
+expect_fail 'another one than was added' lunar volume resume beta
+cp "$dir/beta.copy" "$dir/beta.lun"
+
+step "paused stays paused over a restart"
+lunar volume resume beta
+lunar volume pause beta
+stop_lunard
+start_lunard
+expect Paused volume_state beta
+lunar volume resume beta
+[ -e "$root/beta/b.vhd" ] || fail "the volume is not back"
+lunar volume remove beta
+expect '' volume_state beta
+
+step "state that is damaged is refused, not ignored"
+stop_lunard
+cp "$dir/state/vms.json" "$dir/vms.json"
+refuses_to_start() {
+    ! lunard --config "$dir/lunar.conf" 2>"$dir/err" || fail "it started"
+    tail -n 1 "$dir/err" | grep -qF "$1" || fail "says $(cat "$dir/err")"
+    ! mountpoint -q "$root" || fail "$root is mounted still"
+}
+echo '{"version": 1, "vms": [{"name": "web"}]}' >"$dir/state/vms.json"
+refuses_to_start 'vms.json: a VM without'
+echo '{' >"$dir/state/vms.json"
+refuses_to_start 'vms.json:'
+cp "$dir/vms.json" "$dir/state/vms.json"
+start_lunard
+expect attached disk_state "$root/alpha/a.vhd"
+stop_lunard
