@@ -482,8 +482,8 @@ enum err hotplug_resize(struct hotplug *h, const char *path,
     char normal[HOTPLUG_PATH_BYTES];
     enum err e = disk_path_check(h, path, normal, why);
 
-    if (e)
-        return e;
+    if (e) /* what cannot be attached is not attached */
+        return diag_fail(why, E_NOENT, "%s: not attached on this host", path);
     pthread_mutex_lock(&h->mutex);
     e = resize_claim(h, normal, size_bytes, &g.disk, why);
     pthread_mutex_unlock(&h->mutex);

@@ -375,8 +375,8 @@ static enum err disk_resize(struct cli *cli, struct diag *why)
         json_pack("{s:s, s:I}", "path", path, "size", (json_int_t)size_bytes),
         &result, why);
     json_decref(result);
-    /* Not attached, not on a volume, or no daemon: it is just a file. */
-    if (e == E_NOENT || e == E_INVAL || e == E_CLOSED)
+    /* Not attached, or no daemon: it is just a file. */
+    if (e == E_NOENT || e == E_CLOSED)
         return resize_file(path, size_bytes, why);
     return e;
 }
