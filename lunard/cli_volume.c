@@ -133,11 +133,55 @@ static enum err check_lun(struct cli *cli, struct lun *lun, struct diag *why)
     return e;
 }
 
+/* A live volume, inside its coordinator. */
+static int check_volume(struct cli *cli, const char *name)
+{
+    json_t *result = NULL;
+    const json_t *finding;
+    struct diag why = {0};
+    size_t i;
+    enum err e;
+
+    if (cli_flag(cli, "--repair"))
+        return cli_usage("%s: a volume in use is not repaired: pause it, then "
+                         "check its URL",
+                         name);
+    e = cli_request(cli, "volume check", json_pack("{s:s}", "name", name),
+                    &result, &why);
+    if (e)
+        return cli_fail("%s", diag_text(&why, e));
+    if (!cli->json)
+        json_array_foreach(json_object_get(result, "findings"), i, finding)
+            puts(json_string_value(json_object_get(finding, "text")));
+    show_check(cli, result);
+    e = verdict(name, result, &why);
+    json_decref(result);
+    return e ? cli_fail("%s", diag_text(&why, e)) : EXIT_SUCCESS;
+}
+
 int cli_check(struct cli *cli)
 {
     const char *what = cli_text(cli, "URL|NAME");
     struct lun_args args = {.exclusive = true,
                             .read_only = !cli_flag(cli, "--repair")};
 
+    if (!strpbrk(what, "/:"))
+        return check_volume(cli, what);
     return cli_with_lun(cli, what, &args, check_lun);
+}
+
+/* -- metadata -------------------------------------------------------------- */
+
+static enum err export_lun(struct cli *cli, struct lun *lun, struct diag *why)
+{
+    enum err e = fs_metadata_export(lun_store(lun), cli_text(cli, "FILE"), why);
+
+    return e ? diag_prefix(why, e, "%s", lun_name(lun)) : E_OK;
+}
+
+int cli_metadata_export(struct cli *cli)
+{
+    struct lun_args args = {.read_only = true};
+
+    return cli_with_lun(cli, cli_text(cli, "URL"), &args, export_lun);
 }

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { REPORT_LINES_MAX = 1000 }; /* of a check; the count goes on */
+
 static struct daemon *daemon_of(const struct control_call *call)
 {
     return call->context;
@@ -81,6 +83,37 @@ static enum err run_volume_grow(struct control_call *call)
 {
     return volumes_grow(daemon_of(call)->volumes, control_text(call, "name"),
                         &call->why);
+}
+
+static void report_finding(void *arg, const char *text, bool mended)
+{
+    json_t *findings = arg;
+
+    if (json_array_size(findings) < REPORT_LINES_MAX)
+        json_array_append_new(
+            findings, json_pack("{s:s, s:b}", "text", text, "mended", mended));
+}
+
+static enum err run_volume_check(struct control_call *call)
+{
+    json_t *findings = json_array();
+    struct fs_check_args args = {.report = report_finding, .arg = findings};
+    struct fs_check_result r = {0};
+    enum err e =
+        volumes_check(daemon_of(call)->volumes, control_text(call, "name"),
+                      &args, &r, &call->why);
+
+    if (e) {
+        json_decref(findings);
+        return e;
+    }
+    call->result = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "found", (json_int_t)r.found,
+        "mended", (json_int_t)r.mended, "files", (json_int_t)r.files, "dirs",
+        (json_int_t)r.dirs, "used", (json_int_t)r.used_blocks * FS_BLOCK_BYTES,
+        "free", (json_int_t)r.free_blocks * FS_BLOCK_BYTES, "findings",
+        findings);
+    return call->result ? E_OK : E_NOMEM;
 }
 
 /* -- VMs and disks --------------------------------------------------------- */
@@ -176,6 +209,7 @@ const struct control_command daemon_commands[] = {
     {"volume pause",  run_volume_pause,  {TEXT("name")}},
     {"volume resume", run_volume_resume, {TEXT("name")}},
     {"volume grow",   run_volume_grow,   {TEXT("name")}},
+    {"volume check",  run_volume_check,  {TEXT("name")}},
     {"vm add",        run_vm_add,        {TEXT("vm"), OPTION("controllers")}},
     {"vm remove",     run_vm_remove,     {TEXT("vm")}},
     {"vm list",       run_vm_list,       NOTHING},

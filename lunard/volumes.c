@@ -584,6 +584,20 @@ const uint8_t *volume_uuid(const struct volume *v)
     return v->uuid;
 }
 
+enum err volumes_check(struct volumes *vols, const char *name,
+                       const struct fs_check_args *args,
+                       struct fs_check_result *ret_result, struct diag *why)
+{
+    struct volume *v;
+    enum err e = volume_get(vols, name, &v, why);
+
+    if (e)
+        return e;
+    e = fs_coord_check(v->coord, args, ret_result, why);
+    volume_put(v);
+    return e;
+}
+
 /* -- show ------------------------------------------------------------------ */
 
 /* Context: mutex is held. */

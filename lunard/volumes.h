@@ -50,6 +50,12 @@ MUST_CHECK enum err volumes_resume(struct volumes *vols, const char *name,
 /* Use what the LUN has grown by. */
 MUST_CHECK enum err volumes_grow(struct volumes *vols, const char *name,
                                  struct diag *why);
+/* Check a volume in use, read-only.  Errors: E_NOENT, E_VOL_OFFLINE. */
+MUST_CHECK enum err volumes_check(struct volumes *vols, const char *name,
+                                  const struct fs_check_args *args,
+                                  struct fs_check_result *ret_result,
+                                  struct diag *why);
+
 /* Use a volume: it stays open until volume_put().
  * Errors: E_NOENT, E_VOL_OFFLINE with the reason. */
 struct volume;

@@ -206,8 +206,9 @@ debugfs -R "dump /data $dir/data" "$dir/raw" 2>/dev/null
 same "the file in it" "$vhd_sum" "$(sha256sum <"$dir/data" | cut -d' ' -f1)"
 same "the passed LUN" "$lun_sum" "$(sha256sum <"$dir/lun2" | cut -d' ' -f1)"
 
-step "check: the disk"
+step "check: the disk, and the volume in use"
 lunar disk check "$root/demo/vm.vhd" >/dev/null
+lunar check demo >/dev/null
 
 step "guest: switches off"
 "$guest" stop "$vm"
