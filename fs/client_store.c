@@ -19,6 +19,7 @@ struct file_store {
     pthread_mutex_t mutex;
     struct list idle, waiting; /* lock: mutex */
     struct slot *slots;
+    uint64_t handle; /* of the VM whose disk it is; 0: none */
 };
 
 /* A request without a slot: in its own room, until its turn on its loop. */
@@ -178,6 +179,7 @@ static void start(struct slot *slot, struct store_io *request)
         io->op = FS_IO_SETATTR;
         io->setattr.mask = FS_SET_SIZE;
         io->setattr.size_bytes = request->off_bytes;
+        io->setattr.handle = slot->store->handle;
         io->done = resize_done;
         break;
     case STORE_OP_COUNT: break;
@@ -205,6 +207,11 @@ static void file_store_close(struct store *s)
 
 static const struct store_ops file_store_ops = {
     "volume file", file_store_submit, file_store_close};
+
+void fs_file_store_handle(struct store *s, uint64_t generation)
+{
+    file_store_of(s)->handle = generation;
+}
 
 enum err fs_file_store(struct fs_file *file, unsigned ios,
                        struct store **ret_store)

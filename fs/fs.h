@@ -242,6 +242,9 @@ void fs_io_submit(struct fs_client *client, struct fs_io *io);
  * Errors: E_NOMEM.  Context: any thread. */
 MUST_CHECK enum err fs_file_store(struct fs_file *file, unsigned ios,
                                   struct store **ret_store);
+/* The file is the disk of a VM that holds it under the handle of this
+ * generation: the store may resize it.  Context: before any request. */
+void fs_file_store_handle(struct store *s, uint64_t generation);
 fs_ino fs_file_ino(const struct fs_file *file);
 
 /* -- by path, for cold threads ---------------------------------------------

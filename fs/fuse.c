@@ -289,6 +289,7 @@ static enum err session_start(struct fs_fuse *fuse)
     fuse_dir_handlers(&ops);
     fuse_file_handlers(&ops);
     fuse->session = fuse_session_new(&args, &ops, sizeof ops, fuse);
+    fuse_opt_free_args(&args); /* it made copies of our words */
     if (!fuse->session || fuse_session_custom_io(fuse->session, &io, fuse->fd))
         return E_NOMEM;
     return E_OK;

@@ -127,9 +127,11 @@ static enum err open_file(struct opened *o, const char *path, const char *rest,
     e = fs_file_store(o->file, 0, &ret_file->store);
     if (e)
         return diag_fail(why, e, "%s: %s", path, err_text(e));
+    fs_file_store_handle(ret_file->store, o->handle.generation);
     if (read_only)
         ret_file->store->caps |= STORE_READ_ONLY;
     make_id(o, ret_file->id);
+    ret_file->generation = o->handle.generation;
     ret_file->opened = o;
     return E_OK;
 }
