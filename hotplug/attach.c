@@ -90,15 +90,20 @@ enum err disk_bring_up(struct hotplug *h, struct disk *disk, int lun,
                        struct diag *why)
 {
     struct on_bus on = {.remote.run = on_bus_run, .disk = disk, .lun = lun};
+    const struct controller *c = disk->controller;
     struct backing *b = &disk->backing;
-    enum err e = backing_open(h, disk, b, why);
+    enum err e;
 
+    if (!c->bus)
+        return diag_fail(why, E_BUSY, "vm %s: controller %u is not served: %s",
+                         c->vm->name, c->number, c->vm->reason);
+    e = backing_open(h, disk, b, why);
     if (e)
         return e;
     e = disk_unit(disk, why);
     if (e)
         goto close;
-    e = remote_run(disk->controller->loop, &on.remote);
+    e = remote_run(c->loop, &on.remote);
     if (e) {
         explain_on_bus(disk, lun, e, why);
         scsi_lu_free(TAKE(disk->lu));
@@ -220,7 +225,7 @@ static enum err attach_again(struct disk *disk,
                              const struct hotplug_attach_args *args,
                              struct disk **ret_disk, struct diag *why)
 {
-    if (disk->state == DISK_FAILED) {
+    if (disk->state == DISK_FAILED && !disk->detaches) {
         disk->state = DISK_ATTACHING;
         disk->read_only = args->read_only;
         *ret_disk = disk;
@@ -292,6 +297,20 @@ static void disk_forget(struct hotplug *h, struct disk *disk)
     free(disk);
 }
 
+/* A disk that was failed before is so again; a new one never was. */
+static void attach_failed(struct hotplug *h, struct disk *disk, bool known,
+                          const char *reason)
+{
+    if (!known) {
+        disk_forget(h, disk);
+        return;
+    }
+    pthread_mutex_lock(&h->mutex);
+    disk->state = DISK_FAILED;
+    disk_blame(disk, reason);
+    pthread_mutex_unlock(&h->mutex);
+}
+
 /* Remember the disks as they are now. */
 static enum err remember(struct hotplug *h, struct diag *why)
 {
@@ -309,7 +328,7 @@ enum err hotplug_attach(struct hotplug *h,
 {
     char path[HOTPLUG_PATH_BYTES];
     struct disk *disk;
-    bool there;
+    bool there, known;
     enum err e;
 
     if (args->lun >= SCSI_LUNS_MAX)
@@ -321,6 +340,7 @@ enum err hotplug_attach(struct hotplug *h,
     pthread_mutex_lock(&h->mutex);
     e = attach_claim(h, args, path, &disk, why);
     there = !e && disk->state == DISK_ATTACHED;
+    known = !e && *disk->reason;
     if (there)
         *ret_lun = disk->lun;
     pthread_mutex_unlock(&h->mutex);
@@ -329,7 +349,7 @@ enum err hotplug_attach(struct hotplug *h,
 
     e = disk_bring_up(h, disk, args->lun, why);
     if (e) {
-        disk_forget(h, disk);
+        attach_failed(h, disk, known, diag_text(why, e));
         return e;
     }
     e = remember(h, why);

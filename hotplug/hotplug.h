@@ -37,6 +37,7 @@ enum {
 struct hotplug_file {
     struct store *store;
     uint8_t id[HOTPLUG_ID_BYTES]; /* of the file: the same on every host */
+    uint64_t generation;          /* of the handle that it is held under */
     void *opened;                 /* the opener's own */
 };
 

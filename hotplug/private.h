@@ -88,7 +88,10 @@ enum err vm_new(const struct hotplug_vm_args *args, struct vm **ret_vm,
                 struct diag *why);
 
 /* Context: h->mutex is not held; may block. */
+/* Directory and buses: disks can be attached, nobody can connect yet. */
 enum err vm_start(struct hotplug *h, struct vm *vm, struct diag *why);
+/* Let VMMs connect, or go on with one that an earlier process served. */
+enum err vm_open_doors(struct hotplug *h, struct vm *vm, struct diag *why);
 /* Disconnect the VMMs; the buses then have no guest. */
 void vm_stop_doors(struct vm *vm);
 /* Free the buses, which are empty, and the VM. */

@@ -71,6 +71,9 @@ static json_t *disk_to_json(const struct disk *disk)
             json, "size",
             json_integer((json_int_t)disk->backing.disk->size_bytes));
         json_object_set_new(json, "id", json_string(uuid));
+        json_object_set_new(
+            json, "generation",
+            json_integer((json_int_t)disk->backing.file.generation));
     }
     if (*disk->reason)
         json_object_set_new(json, "reason", json_string(disk->reason));

@@ -53,22 +53,25 @@ struct door {
     struct diag *why;
 };
 
+static void bus_new_run(struct remote *r)
+{
+    struct controller *c = container_of(r, struct door, remote)->controller;
+
+    remote_done(r, scsi_bus_new(c->loop, &c->bus));
+}
+
 static void door_open_run(struct remote *r)
 {
     struct door *d = container_of(r, struct door, remote);
     struct controller *c = d->controller;
-    enum err e = scsi_bus_new(c->loop, &c->bus);
+    struct vhost_scsi_args args = {
+        .loop = c->loop,
+        .bus = c->bus,
+        .socket_path = c->socket,
+        .name = c->nexus,
+    };
 
-    if (!e) {
-        e = vhost_scsi_new(&(struct vhost_scsi_args){.loop = c->loop,
-                                                     .bus = c->bus,
-                                                     .socket_path = c->socket,
-                                                     .name = c->nexus},
-                           d->why, &c->vhost);
-        if (e)
-            scsi_bus_free(TAKE(c->bus));
-    }
-    remote_done(r, e);
+    remote_done(r, vhost_scsi_new(&args, d->why, &c->vhost));
 }
 
 static void door_closed(void *arg)
@@ -114,11 +117,11 @@ static enum err socket_permit(const struct hotplug *h, const char *path,
     return E_OK;
 }
 
+/* Give the controller a loop and a bus: disks can be attached then. */
 static enum err controller_start(struct hotplug *h, struct controller *c,
                                  struct diag *why)
 {
-    struct door door = {
-        .remote.run = door_open_run, .controller = c, .why = why};
+    struct door door = {.remote.run = bus_new_run, .controller = c};
     char uuid[UUID_TEXT_BYTES];
     enum err e;
     int n;
@@ -131,6 +134,20 @@ static enum err controller_start(struct hotplug *h, struct controller *c,
     snprintf(c->nexus, sizeof c->nexus, "%s,%u", uuid, c->number);
     c->loop = h->args.loops[h->next_loop++ % h->args.loop_count];
     e = remote_run(c->loop, &door.remote);
+    if (e)
+        return diag_fail(why, e, "vm %s: controller %u: %s", c->vm->name,
+                         c->number, err_text(e));
+    return E_OK;
+}
+
+static enum err controller_open(struct hotplug *h, struct controller *c,
+                                struct diag *why)
+{
+    struct door door = {.remote.run = door_open_run,
+                        .controller = c,
+                        .why = why};
+    enum err e = remote_run(c->loop, &door.remote);
+
     if (e)
         return diag_prefix(why, e, "vm %s: controller %u", c->vm->name,
                            c->number);
@@ -155,6 +172,15 @@ enum err vm_start(struct hotplug *h, struct vm *vm, struct diag *why)
     e = socket_permit(h, path, 0750, why);
     for (unsigned i = 0; !e && i < vm->controller_count; i++)
         e = controller_start(h, &vm->controllers[i], why);
+    return e;
+}
+
+enum err vm_open_doors(struct hotplug *h, struct vm *vm, struct diag *why)
+{
+    enum err e = E_OK;
+
+    for (unsigned i = 0; !e && i < vm->controller_count; i++)
+        e = controller_open(h, &vm->controllers[i], why);
     return e;
 }
 
@@ -257,6 +283,8 @@ static enum err vm_add(struct hotplug *h, const struct hotplug_vm_args *args,
         return e;
     e = vm_start(h, vm, why);
     if (!e)
+        e = vm_open_doors(h, vm, why);
+    if (!e)
         e = vm_publish(h, vm, why);
     if (e) {
         vm_stop_doors(vm);
@@ -351,17 +379,28 @@ static enum err copy_args(struct hotplug *h, const struct hotplug_args *args)
     return E_OK;
 }
 
-static void start_all(struct hotplug *h)
+/* Do something with each VM; what fails is the VM's reason. */
+static void for_each_vm(struct hotplug *h,
+                        enum err (*act)(struct hotplug *, struct vm *,
+                                        struct diag *))
 {
     list_for_each (v, &h->vms) {
         struct vm *vm = container_of(v, struct vm, link);
         struct diag why = {0};
-        enum err e = vm_start(h, vm, &why);
+        enum err e = *vm->reason ? E_OK : act(h, vm, &why);
 
         if (e)
             snprintf(vm->reason, sizeof vm->reason, "%s", diag_text(&why, e));
     }
+}
+
+/* Disks come before the doors: a guest that is taken over from an earlier
+ * process goes on with its requests at once. */
+static void start_all(struct hotplug *h)
+{
+    for_each_vm(h, vm_start);
     hotplug_retry(h);
+    for_each_vm(h, vm_open_doors);
 }
 
 enum err hotplug_open(const struct hotplug_args *args,

@@ -16,6 +16,17 @@ static struct daemon *daemon_of(const struct control_call *call)
 
 /* -- status ---------------------------------------------------------------- */
 
+/* The disks that are attached here are this host's. */
+static json_t *owned_disks(struct daemon *d)
+{
+    json_t *disks = hotplug_disks_to_json(d->hotplug), *disk;
+    size_t i;
+
+    json_array_foreach(disks, i, disk)
+        json_object_set_new(disk, "owner", json_string(d->config.host_name));
+    return disks;
+}
+
 static enum err run_status(struct control_call *call)
 {
     struct daemon *d = daemon_of(call);
@@ -26,9 +37,8 @@ static enum err run_status(struct control_call *call)
     call->result = json_pack(
         "{s:s, s:s, s:s, s:[o], s:o, s:o, s:o, s:[]}", "version", LUNAR_VERSION,
         "cluster", d->config.cluster_name, "root", d->config.root, "nodes",
-        node, "volumes", volumes_to_json(d->volumes), "disks",
-        hotplug_disks_to_json(d->hotplug), "vms",
-        hotplug_vms_to_json(d->hotplug), "migrations");
+        node, "volumes", volumes_to_json(d->volumes), "disks", owned_disks(d),
+        "vms", hotplug_vms_to_json(d->hotplug), "migrations");
     return call->result ? E_OK : E_NOMEM;
 }
 

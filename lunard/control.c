@@ -14,7 +14,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { AIO_DEPTH = 64 }; /* of a command's own I/O: format, check, create */
+enum {
+    AIO_DEPTH = 64,       /* of a command's own I/O: check, create */
+    ACCEPT_PAUSE_MS = 100 /* out of descriptors: do not spin meanwhile */
+};
 
 struct client {
     struct control *control;
@@ -301,8 +304,10 @@ static void accept_client(struct control *control)
     int fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC);
     struct client *c;
 
-    if (fd < 0)
+    if (fd < 0) {
+        poll(NULL, 0, ACCEPT_PAUSE_MS);
         return;
+    }
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
     c = free_place(control);

@@ -491,12 +491,26 @@ static enum err do_pause(struct volume *v, struct diag *why)
     return save_list(v->vols, why);
 }
 
+/* A coordinator whose LUN failed answers nobody until it is started anew. */
+static bool coordinator_works(const struct volume *v)
+{
+    struct fs_coord_info info;
+
+    fs_coord_info(v->coord, &info);
+    return !info.offline;
+}
+
 static enum err do_resume(struct volume *v, struct diag *why)
 {
-    enum err e;
+    enum err e = E_OK;
 
-    if (v->state == VOLUME_DIRECT)
-        return E_OK;
+    if (v->state == VOLUME_DIRECT) {
+        if (coordinator_works(v))
+            return E_OK;
+        e = volume_stop(v, why);
+    }
+    if (e)
+        return e;
     e = volume_start(v, why);
     set_state(v, e ? VOLUME_OFFLINE : VOLUME_DIRECT,
               e ? diag_text(why, e) : "");
@@ -604,12 +618,15 @@ enum err volumes_check(struct volumes *vols, const char *name,
 static json_t *volume_to_json(struct volume *v)
 {
     struct fs_coord_info info = {0};
+    struct diag trouble = {0};
     const char *state = state_names[v->state], *reason = v->reason;
     char uuid[UUID_TEXT_BYTES];
     json_t *node;
 
-    if (v->state == VOLUME_DIRECT)
+    if (v->state == VOLUME_DIRECT) {
         fs_coord_info(v->coord, &info);
+        lun_trouble(v->lun, &trouble);
+    }
     if (info.offline) {
         state = state_names[VOLUME_OFFLINE];
         reason = info.reason.text;
@@ -619,14 +636,14 @@ static json_t *volume_to_json(struct volume *v)
         json_pack("{s:s, s:s, s:s, s:I}", "node", v->vols->args.host, "state",
                   state, "reason", reason, "since", (json_int_t)v->since_s);
     return json_pack(
-        "{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:[o]}",
+        "{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:[o]}",
         "name", v->name, "uuid", uuid, "url", v->url, "coordinator",
         v->state == VOLUME_DIRECT ? v->vols->args.host : NULL, "epoch",
         (json_int_t)info.super.epoch, "size",
         (json_int_t)(info.size_blocks * FS_BLOCK_BYTES), "free",
         (json_int_t)(info.free_blocks * FS_BLOCK_BYTES), "inodes",
         (json_int_t)info.inodes, "disks", (json_int_t)v->users, "state", state,
-        "reason", reason, "nodes", node);
+        "reason", reason, "lun_trouble", trouble.text, "nodes", node);
 }
 
 json_t *volumes_to_json(struct volumes *vols)

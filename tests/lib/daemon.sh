@@ -53,3 +53,42 @@ new_volume() {
 }
 
 at_exit '[ -z "$lunard_pid" ] || kill -9 "$lunard_pid"'
+
+# -- a guest ------------------------------------------------------------------
+#   start_guest web [N]     VM web with N controllers (1), booted
+#   guest COMMAND [SECONDS] inside; output and status are the command's
+#   guest_has sda; guest_lost sda    wait for the disk to come, to go
+#   guest_is_calm           its kernel has said nothing of level err or worse
+
+start_guest() {
+    local options=() i
+
+    need qemu-system-x86_64 cpio
+    lunar vm add "$1" --controllers "${2:-1}" >/dev/null
+    for ((i = 0; i < ${2:-1}; i++)); do
+        options+=(-chardev "socket,id=c$i,path=$dir/run/$1/$i.sock"
+            -device "vhost-user-scsi-pci,chardev=c$i")
+    done
+    at_exit '"$top/tests/guest/guest" stop "$dir/guest"'
+    "$top/tests/guest/guest" start "$dir/guest" "${options[@]}"
+}
+
+guest() {
+    "$top/tests/guest/guest" run "$dir/guest" "$@"
+}
+
+guest_has() {
+    guest "until [ -b /dev/$1 ]; do usleep 10000; done" 15 ||
+        fail "the guest has no /dev/$1"
+}
+
+guest_lost() {
+    guest "while [ -b /dev/$1 ]; do usleep 10000; done" 15 ||
+        fail "the guest still has /dev/$1"
+}
+
+guest_is_calm() {
+    local said
+    said=$(guest 'dmesg -r | grep "^<[0-3]>" || true')
+    [ -z "$said" ] || fail "the guest's kernel says: $said"
+}
