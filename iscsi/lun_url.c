@@ -257,10 +257,11 @@ void lun_url_to_text(const struct lun_url *url, char out[LUN_URL_TEXT_BYTES])
 {
     const char *open = strchr(url->host, ':') ? "[" : "";
     const char *close = *open ? "]" : "";
+    bool bare = strncmp(url->path, "/dev/", 5) == 0 && url->path[5];
 
     if (url->kind == LUN_URL_FILE)
         snprintf(out, LUN_URL_TEXT_BYTES, "%s%s",
-                 strncmp(url->path, "/dev/", 5) ? "file:" : "", url->path);
+                 bare ? "" : "file:", url->path);
     else
         snprintf(out, LUN_URL_TEXT_BYTES, "iscsi://%s%s%s:%u/%s/%u", open,
                  url->host, close, url->port, url->target, url->lun);

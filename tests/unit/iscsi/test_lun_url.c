@@ -15,6 +15,7 @@ static void good_urls_come_back_as_text_without_secrets(void)
         {"file:/var/lun",                                               "file:/var/lun"                   },
         {"file:lun with blanks",                                        "file:lun with blanks"            },
         {"file:/dev/zram0",                                             "/dev/zram0"                      },
+        {"file:/dev/",                                                  "file:/dev/"                      },
         {"/dev/disk/by-id/x",                                           "/dev/disk/by-id/x"               },
         {"iscsi://san/" IQN "/0",                                       "iscsi://san:3260/" IQN "/0"      },
         {"iscsi://10.0.0.1:13260/" IQN "/255",
