@@ -24,7 +24,13 @@ sha_libvhdi() {
     fusermount -u "$at"
 }
 
-sound() { "$tool" check "$1" >"$dir/check.txt" || { cat "$dir/check.txt"; false; }; }
+sound() {
+    "$tool" check "$1" >"$dir/check.txt" ||
+        { cat "$dir/check.txt" && false; }
+}
+media_size() { # FILE BYTES: so says libvhdi
+    vhdiinfo "$1" | grep "Media size.*($2 bytes)" >/dev/null
+}
 
 same_for_all() { # FILE RAW: a disk without parents
     sound "$1"
@@ -32,7 +38,7 @@ same_for_all() { # FILE RAW: a disk without parents
     [ "$(qemu-img info -f vpc --output json "$1" |
         sed -n '0,/virtual-size/s/.*"virtual-size": \([0-9]*\).*/\1/p')" = \
         "$(stat -c %s "$2")" ]
-    vhdiinfo "$1" | grep "Media size.*($(stat -c %s "$2") bytes)" >/dev/null
+    media_size "$1" "$(stat -c %s "$2")"
     [ "$(sha_ours "$1")" = "$(sha_of <"$2")" ]
     [ "$(sha_libvhdi "$1")" = "$(sha_of <"$2")" ]
 }
@@ -42,7 +48,7 @@ size=$((37 * MiB + 3 * 512))
 truncate -s $size "$dir/a.raw"
 for at in 0 5 6 7 21 36; do
     head -c $((MiB - at * 512)) /dev/urandom |
-        dd of="$dir/a.raw" bs=512 seek=$((at * 2048 + at)) conv=notrunc status=none
+        dd of="$dir/a.raw" bs=512 seek=$((at * 2049)) conv=notrunc status=none
 done
 
 for type in fixed dynamic; do
@@ -69,7 +75,7 @@ for type in fixed dynamic; do
     [ "$(od -An -tx8 -j $((69 << 30)) -N 8 "$dir/b.raw")" = \
         " 0009001140000000" ]
     qemu-img compare -q -f vpc -F raw "$dir/$type.vhd" "$dir/b.raw"
-    vhdiinfo "$dir/$type.vhd" | grep "Media size.*($((70 << 30)) bytes)" >/dev/null
+    media_size "$dir/$type.vhd" $((70 << 30))
 done
 
 step "a disk that QEMU made is read, written and grown"

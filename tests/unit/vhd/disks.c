@@ -80,6 +80,16 @@ static void limit_table(struct store *file, uint64_t max_size_bytes)
     store_mem_poke(file, VHD_FOOTER_BYTES, &disk, sizeof disk);
 }
 
+/* Another one for another path: its identity. */
+static uint64_t path_number(const char *path)
+{
+    uint64_t n = 0;
+
+    for (; *path; path++)
+        n = n * 31 + (uint8_t)*path;
+    return n;
+}
+
 struct store *disks_create(struct disks *d, const char *path,
                            const struct disks_spec *spec)
 {
@@ -96,7 +106,7 @@ struct store *disks_create(struct disks *d, const char *path,
     };
     struct diag why;
 
-    pattern_fill(args.uuid, sizeof args.uuid, strlen(path), path[1]);
+    pattern_fill(args.uuid, sizeof args.uuid, path_number(path), 0);
     if (spec->parent) {
         must(vhd_probe(disks_find(d, spec->parent), &why, &parent), &why,
              spec->parent);
