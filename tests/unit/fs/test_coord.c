@@ -160,17 +160,19 @@ static void landed(struct fs_call *call)
     f->state->landed = --f->state->open == 0;
 }
 
-/* `count` files at once; *state->landed says when all are there. */
-static struct flight *create_many(struct volume *v, int count,
+/* Files first … first + count - 1 at once; state->landed says when all are
+ * there. */
+static struct flight *create_many(struct volume *v, int first, int count,
                                   struct flight_state *state)
 {
     struct flight *f = calloc((size_t)count, sizeof *f);
 
-    *state = (struct flight_state){.open = count};
+    state->open = count;
+    state->landed = false;
     for (int i = 0; i < count; i++) {
         fs_call_init(&f[i].call, FS_OP_CREATE);
         snprintf(f[i].name, sizeof f[i].name, "a-name-that-takes-some-room-%d",
-                 i);
+                 first + i);
         f[i].state = state;
         f[i].call.done = landed;
         f[i].call.request.args.fs_args_u.create = (fs_create_args){
@@ -180,17 +182,30 @@ static struct flight *create_many(struct volume *v, int count,
     return f;
 }
 
+/* In waves, so that each is within the limit of world_run_until(). */
+static struct flight_state create_files(struct volume *v, int count)
+{
+    enum { WAVE = 1000 };
+    struct flight_state state = {0};
+
+    for (int first = 0; first < count; first += WAVE) {
+        struct flight *f = create_many(v, first, WAVE, &state);
+
+        world_run_until(&v->world, &state.landed);
+        free(f);
+    }
+    return state;
+}
+
 static void the_database_grows_with_its_files(void)
 {
     enum { FILES = 30000 }; /* several times what chunk 0 holds */
     struct flight_state state;
     struct fs_coord_info info;
-    struct flight *f;
     struct volume v;
 
     volume_init(&v, 128 * MIB);
-    f = create_many(&v, FILES, &state);
-    world_run_until(&v.world, &state.landed);
+    state = create_files(&v, FILES);
     CHECK_EQ(state.failed + state.full, 0);
     fs_coord_info(v.coord, &info);
     CHECK_EQ(info.inodes, FILES + 1);
@@ -199,7 +214,6 @@ static void the_database_grows_with_its_files(void)
     volume_start(&v);
     CHECK_OK(v_lookup(&v, ROOT, "a-name-that-takes-some-room-77", NULL));
     volume_fini(&v);
-    free(f);
 }
 
 static void a_volume_full_of_names_can_be_emptied(void)
@@ -207,7 +221,6 @@ static void a_volume_full_of_names_can_be_emptied(void)
     enum { FILES = 80000 }; /* more than the reserve holds */
     struct flight_state state;
     struct fs_coord_info info;
-    struct flight *f;
     struct volume v;
     fs_attr big;
     fs_statfs s;
@@ -217,8 +230,7 @@ static void a_volume_full_of_names_can_be_emptied(void)
     CHECK_OK(v_statfs(&v, &s));
     CHECK_OK(v_fallocate(&v, big.ino, 0, 0, s.available_blocks * FS_BLOCK_BYTES,
                          NULL));
-    f = create_many(&v, FILES, &state);
-    world_run_until(&v.world, &state.landed);
+    state = create_files(&v, FILES);
     fs_coord_info(v.coord, &info);
     CHECK_STR(info.reason.text, "");
     CHECK_EQ(state.failed, 0);
@@ -237,7 +249,6 @@ static void a_volume_full_of_names_can_be_emptied(void)
     volume_check_clean(&v);
     volume_start(&v);
     volume_fini(&v);
-    free(f);
 }
 
 static void a_live_check_runs_beside_writers(void)
@@ -245,13 +256,13 @@ static void a_live_check_runs_beside_writers(void)
     enum { CALLS = 3000 };
     const struct fs_check_args check = {0};
     struct fs_check_result result;
-    struct flight_state state;
+    struct flight_state state = {0};
     struct diag why = {{0}};
     struct flight *f;
     struct volume v;
 
     volume_init(&v, 64 * MIB);
-    f = create_many(&v, CALLS, &state);
+    f = create_many(&v, 0, CALLS, &state);
     CHECK_OK(fs_coord_check(v.coord, &check, &result, &why));
     CHECK_EQ(result.found, 0);
     world_run_until(&v.world, &state.landed);
