@@ -11,43 +11,45 @@
 enum op_flags {
     OP_WRITES = 1, /* may change tables */
     OP_FACT = 2,   /* executed exactly once: its outcome goes to `reply` (I7) */
-    OP_TAKES = 4   /* refused when the database has no room to grow */
+    OP_ONCE = OP_WRITES | OP_FACT,
+    OP_TAKES = 4 /* refused when the database has no room to grow */
 };
 
+/* clang-format off */
 static const struct op_row {
     const char *name;
     unsigned flags;
     enum err (*run)(struct op *op);
 } op_rows[] = {
-    [FS_OP_HELLO] = {"HELLO",        0,                              op_hello       },
-    [FS_OP_LOOKUP] = {"LOOKUP",       0,                              op_lookup      },
-    [FS_OP_GETATTR] = {"GETATTR",      0,                              op_getattr     },
-    [FS_OP_SETATTR] = {"SETATTR",      OP_WRITES | OP_FACT,            op_setattr     },
-    [FS_OP_CREATE] = {"CREATE",       OP_WRITES | OP_FACT | OP_TAKES, op_create      },
-    [FS_OP_UNLINK] = {"UNLINK",       OP_WRITES | OP_FACT,            op_unlink      },
-    [FS_OP_RMDIR] = {"RMDIR",        OP_WRITES | OP_FACT,            op_rmdir       },
-    [FS_OP_RENAME] = {"RENAME",       OP_WRITES | OP_FACT,            op_rename      },
-    [FS_OP_LINK] = {"LINK",         OP_WRITES | OP_FACT | OP_TAKES, op_link        },
-    [FS_OP_READLINK] = {"READLINK",     0,                              op_readlink    },
-    [FS_OP_READDIR] = {"READDIR",      0,                              op_readdir     },
-    [FS_OP_STATFS] = {"STATFS",       0,                              op_statfs      },
-    [FS_OP_XATTR_GET] = {"XATTR_GET",    0,                              op_xattr_get   },
-    [FS_OP_XATTR_SET] = {"XATTR_SET",    OP_WRITES | OP_FACT | OP_TAKES,
-                     op_xattr_set                                                   },
-    [FS_OP_XATTR_LIST] = {"XATTR_LIST",   0,                              op_xattr_list  },
-    [FS_OP_XATTR_REMOVE] = {"XATTR_REMOVE", OP_WRITES | OP_FACT,
-                     op_xattr_remove                                                },
-    [FS_OP_OPEN] = {"OPEN",         0,                              op_open        },
-    [FS_OP_CLOSE] = {"CLOSE",        OP_WRITES,                      op_close       },
-    [FS_OP_LAYOUTGET] = {"LAYOUTGET",    OP_WRITES | OP_TAKES,           op_layoutget   },
-    [FS_OP_LAYOUTCOMMIT] = {"LAYOUTCOMMIT", OP_WRITES,                      op_layoutcommit},
-    [FS_OP_LAYOUTRETURN] = {"LAYOUTRETURN", OP_WRITES,                      op_layoutreturn},
-    [FS_OP_FALLOCATE] = {"FALLOCATE",    OP_WRITES | OP_FACT | OP_TAKES,
-                     op_fallocate                                                   },
-    [FS_OP_SEEK] = {"SEEK",         0,                              op_seek        },
-    [FS_OP_HANDLE_GET] = {"HANDLE_GET",   OP_WRITES | OP_FACT,            op_handle_get  },
-    [FS_OP_HANDLE_PUT] = {"HANDLE_PUT",   OP_WRITES | OP_FACT,            op_handle_put  },
+#define ROW(OP, flags, op) [FS_OP_##OP] = {#OP, flags, op_##op}
+    ROW(HELLO,         0,                     hello),
+    ROW(LOOKUP,        0,                     lookup),
+    ROW(GETATTR,       0,                     getattr),
+    ROW(SETATTR,       OP_ONCE,               setattr),
+    ROW(CREATE,        OP_ONCE | OP_TAKES,    create),
+    ROW(UNLINK,        OP_ONCE,               unlink),
+    ROW(RMDIR,         OP_ONCE,               rmdir),
+    ROW(RENAME,        OP_ONCE,               rename),
+    ROW(LINK,          OP_ONCE | OP_TAKES,    link),
+    ROW(READLINK,      0,                     readlink),
+    ROW(READDIR,       0,                     readdir),
+    ROW(STATFS,        0,                     statfs),
+    ROW(XATTR_GET,     0,                     xattr_get),
+    ROW(XATTR_SET,     OP_ONCE | OP_TAKES,    xattr_set),
+    ROW(XATTR_LIST,    0,                     xattr_list),
+    ROW(XATTR_REMOVE,  OP_ONCE,               xattr_remove),
+    ROW(OPEN,          0,                     open),
+    ROW(CLOSE,         OP_WRITES,             close),
+    ROW(LAYOUTGET,     OP_WRITES | OP_TAKES,  layoutget),
+    ROW(LAYOUTCOMMIT,  OP_WRITES,             layoutcommit),
+    ROW(LAYOUTRETURN,  OP_WRITES,             layoutreturn),
+    ROW(FALLOCATE,     OP_ONCE | OP_TAKES,    fallocate),
+    ROW(SEEK,          0,                     seek),
+    ROW(HANDLE_GET,    OP_ONCE,               handle_get),
+    ROW(HANDLE_PUT,    OP_ONCE,               handle_put),
+#undef ROW
 };
+/* clang-format on */
 
 static const struct op_row *op_row(fs_op op)
 {
