@@ -168,6 +168,21 @@ static enum err mend(struct fs_coord *c, struct diag *why)
 
 /* -- opening --------------------------------------------------------------- */
 
+/* A volume that this very run served before: its requests are not repeated,
+ * so their numbers go on (I7). */
+static enum err continue_numbers(struct fs_coord *c, struct diag *why)
+{
+    enum err e = db_first(c->db, SQL_REPLY_LAST, DB_INT(c->args.node),
+                          DB_INT(c->args.incarnation));
+
+    if (e)
+        return diag_fail(why, e, "table of replies: %s", err_text(e));
+    for (int i = 0; i < META_SLOTS; i++)
+        c->seq[i] = db_u64(c->db, SQL_REPLY_LAST, 0);
+    db_end(c->db, SQL_REPLY_LAST);
+    return E_OK;
+}
+
 static enum err open_database(struct fs_coord *c, struct diag *why)
 {
     const struct meta_args args = {
@@ -191,7 +206,8 @@ static enum err open_database(struct fs_coord *c, struct diag *why)
         e = meta_new(&with_db, why, &c->meta);
     if (e)
         return diag_prefix(why, e, "volume \"%s\"", c->super.name);
-    return mend(c, why);
+    e = mend(c, why);
+    return e ? e : continue_numbers(c, why);
 }
 
 static void close_database(struct fs_coord *c)

@@ -113,6 +113,8 @@
     X(SQL_REPLY_GET,     "SELECT seq, op, ino, value FROM reply "              \
                          "WHERE node = ? AND incarnation = ? AND slot = ?")    \
     X(SQL_REPLY_PUT,     "REPLACE INTO reply VALUES (?,?,?,?,?,?,?)")          \
+    X(SQL_REPLY_LAST,    "SELECT coalesce(max(seq), 0) FROM reply "            \
+                         "WHERE node = ? AND incarnation = ?")                 \
     X(SQL_REPLY_FORGET,  "DELETE FROM reply WHERE "                            \
                          "NOT (node = ? AND incarnation = ?)")                 \
     X(SQL_NODE_PUT,      "REPLACE INTO node VALUES (?,?,0)")                   \

@@ -38,6 +38,25 @@ static void what_was_made_is_there_after_a_restart(void)
     volume_fini(&v);
 }
 
+/* lunar volume remove, then add: the daemon's incarnation is the same. */
+static void a_run_may_serve_a_volume_twice(void)
+{
+    struct volume v;
+    fs_attr f, g;
+
+    volume_init(&v, 64 * MIB);
+    CHECK_OK(v_create(&v, ROOT, "f", S_IFREG | 0644, &f));
+    CHECK_OK(v_unlink(&v, ROOT, "f"));
+    volume_stop(&v);
+    v.incarnation--;
+    volume_start(&v);
+    CHECK_OK(v_create(&v, ROOT, "f", S_IFREG | 0644, &g));
+    CU_ASSERT_NOT_EQUAL(f.ino, g.ino);
+    CHECK_OK(v_lookup(&v, ROOT, "f", &f));
+    CHECK_EQ(f.ino, g.ino);
+    volume_fini(&v);
+}
+
 static void a_layout_for_writing_covers_what_was_asked(void)
 {
     struct volume v;
@@ -314,6 +333,7 @@ static const struct test tests[] = {
     TEST(an_export_is_read_by_stock_sqlite),
     TEST(fresh_volume_has_an_empty_root),
     TEST(what_was_made_is_there_after_a_restart),
+    TEST(a_run_may_serve_a_volume_twice),
     TEST(a_layout_for_writing_covers_what_was_asked),
     TEST(space_of_a_deleted_file_comes_back),
     TEST(a_full_volume_says_so_and_can_be_emptied),
