@@ -32,7 +32,7 @@ enum err op_statfs(struct op *op)
 /* As a write or chown does: no set-user-ID program changes hands or content. */
 static void kill_priv(struct inode *inode)
 {
-    if (!inode_is(inode, S_IFREG))
+    if (inode_is(inode, S_IFDIR))
         return;
     inode->attr.mode &= ~(uint32_t)S_ISUID;
     if (inode->attr.mode & S_IXGRP)
