@@ -262,17 +262,17 @@ static void submit_whole(struct fs_io *io, uint64_t lun_bytes, bool fresh)
     io->error = e;
 }
 
-/* As much of the io's memory, at most *len, as the piece's array describes;
- * whole LUN blocks.  0: not even one. */
+/* As much of the io's memory, at most *len, as the piece's array describes, up
+ * to the end of a block.  0: not even one. */
 static uint32_t slice(struct fs_io *io, struct fs_piece *p, uint64_t *len)
 {
-    uint64_t skip = io->pos - io->off_bytes;
-    uint32_t n =
-        iov_slice(io->iov, io->iov_count, skip, *len, p->iov, PIECE_IOVS);
+    uint64_t skip = io->pos - io->off_bytes, end = io->pos + *len;
+    uint32_t n = 0;
 
-    while (!n && *len > BLOCK) {
-        *len = align_up(*len / 2, BLOCK);
+    while (!n && end > io->pos) {
+        *len = end - io->pos;
         n = iov_slice(io->iov, io->iov_count, skip, *len, p->iov, PIECE_IOVS);
+        end = align_down(io->pos + *len / 2, BLOCK);
     }
     return n;
 }
@@ -433,11 +433,16 @@ static bool step_read(struct fs_io *io, const struct map_run *run)
     return bounce(io, run, rest_of_block(io));
 }
 
+/* A block goes one way as a whole: what was read for its ragged end would
+ * otherwise be written back over what went directly. */
 static bool step_write(struct fs_io *io, const struct map_run *run)
 {
     uint32_t unit = run->state == MAP_INVALID ? (uint32_t)BLOCK
                                               : io->client->lun->block_bytes;
-    uint64_t whole = align_down(wanted(io, run), unit);
+    uint64_t whole = wanted(io, run), end = io->pos + whole;
+
+    if (!is_aligned(end, unit))
+        whole = max_u64(align_down(end, BLOCK), io->pos) - io->pos;
 
     if (is_aligned(io->pos, unit) && whole)
         return direct(io, run, whole, run->state == MAP_INVALID);

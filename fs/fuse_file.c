@@ -315,6 +315,9 @@ static void privileges_killed(struct fs_io *io, enum err e)
         return;
     }
     op->file->mode = io->attr.mode;
+    /* the kernel does not expect the mode to change; -1: attributes only,
+     * which never waits */
+    fuse_lowlevel_notify_inval_inode(op->fuse->session, op->node, -1, 0);
     write_data(op);
 }
 

@@ -9,9 +9,71 @@
 
 enum { FILE_MODE = 0644, PIECES = 3 };
 
+/* -- a LUN that carries out what is in flight in any order ----------------- */
+
+enum { SHUFFLE_MAX = 256 };
+
+struct shuffle {
+    struct store base;
+    struct store *below;
+    struct store_io *queue[SHUFFLE_MAX];
+    size_t count;
+    struct task task;
+    bool posted;
+    uint64_t seed;
+};
+
+static void shuffle_kick(struct shuffle *s)
+{
+    if (s->posted || !s->count)
+        return;
+    s->posted = true;
+    loop_post(loop_self(), &s->task);
+}
+
+/* One per turn, so that those that come later may overtake. */
+static void shuffle_one(struct task *task)
+{
+    struct shuffle *s = container_of(task, struct shuffle, task);
+    struct store_io *io;
+    size_t i;
+    enum err e;
+
+    s->seed = s->seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+    i = (s->seed >> 33) % s->count;
+    io = s->queue[i];
+    s->queue[i] = s->queue[--s->count];
+    s->posted = false;
+    e = store_submit(s->below, io);
+    if (e)
+        io->done(io, e);
+    shuffle_kick(s);
+}
+
+static enum err shuffle_submit(struct store *base, struct store_io *io)
+{
+    struct shuffle *s = container_of(base, struct shuffle, base);
+
+    ASSERT(s->count < SHUFFLE_MAX);
+    s->queue[s->count++] = io;
+    shuffle_kick(s);
+    return E_OK;
+}
+
+static const struct store_ops shuffle_ops = {"shuffle", shuffle_submit, NULL};
+
+static void shuffle_init(struct shuffle *s, struct store *below)
+{
+    *s = (struct shuffle){
+        .base = *below, .below = below, .task.run = shuffle_one, .seed = 7};
+    s->base.ops = &shuffle_ops;
+}
+
 struct fixture {
     struct volume v;
     struct store *fault;
+    struct shuffle shuffle;
+    bool shuffled;
     struct fs_client *client;
     struct fs_file *file;
 };
@@ -21,7 +83,8 @@ static const struct fs_open_how reopen = {.write = true};
 
 static void start_client(struct fixture *f)
 {
-    const struct fs_client_args args = {.lun = f->fault,
+    const struct fs_client_args args = {.lun = f->shuffled ? &f->shuffle.base
+                                                           : f->fault,
                                         .link = f->v.link,
                                         .loop = f->v.world.loop,
                                         .pieces = PIECES};
@@ -633,11 +696,15 @@ static void random_history(uint32_t block_bytes, uint64_t seed)
 
     CU_ASSERT_PTR_NOT_NULL_FATAL(m);
     init_with_blocks(&m->f, block_bytes);
+    CHECK_OK(fs_file_close(m->f.file, &create));
+    shuffle_init(&m->f.shuffle, m->f.fault);
+    m->f.shuffled = true;
+    restart(&m->f);
     m->seed = seed;
     for (int i = 0; i < MODEL_STEPS; i++)
         step(m);
     check_all(m);
-    CHECK_OK(fs_file_close(m->f.file, &create));
+    CHECK_OK(fs_file_close(m->f.file, &reopen));
     restart(&m->f);
     check_all(m);
     CHECK_OK(fs_file_close(m->f.file, &reopen));
