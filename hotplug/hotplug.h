@@ -61,6 +61,8 @@ struct hotplug_args {
     const char *socket_group; /* may connect to them; "": nobody but us */
     const char *state_path;   /* where VMs and disks are remembered */
     struct hotplug_files *files;
+    struct keep *keep; /* guests outlive this process there; NULL: they do
+                          not */
 };
 
 struct hotplug;

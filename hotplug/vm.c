@@ -50,6 +50,7 @@ struct disk *disk_find_lun(struct vm *vm, unsigned controller, unsigned lun)
 struct door {
     struct remote remote;
     struct controller *controller;
+    struct keep *keep;
     struct diag *why;
 };
 
@@ -69,6 +70,7 @@ static void door_open_run(struct remote *r)
         .bus = c->bus,
         .socket_path = c->socket,
         .name = c->nexus,
+        .keep = d->keep,
     };
 
     remote_done(r, vhost_scsi_new(&args, d->why, &c->vhost));
@@ -145,6 +147,7 @@ static enum err controller_open(struct hotplug *h, struct controller *c,
 {
     struct door door = {.remote.run = door_open_run,
                         .controller = c,
+                        .keep = h->args.keep,
                         .why = why};
     enum err e = remote_run(c->loop, &door.remote);
 

@@ -7,6 +7,7 @@
 #include "lunard/lunard.h"
 
 #include "base/jsonfile.h"
+#include "base/keep.h"
 #include "base/log.h"
 #include "fs/fs.h"
 #include "lunard/control.h"
@@ -203,6 +204,7 @@ static enum err start_hotplug(struct daemon *d, struct diag *why)
         .socket_group = d->config.socket_group,
         .state_path = d->vms_path,
         .files = &d->files,
+        .keep = d->keep,
     };
     enum err e = make_directory(d->config.run, 0755, why);
 
@@ -252,6 +254,7 @@ void daemon_stop(struct daemon *d)
     volumes_close(TAKE(d->volumes));
     while (d->reactor_count)
         reactor_stop(d->reactors[--d->reactor_count]);
+    keep_free(TAKE(d->keep));
     if (d->lock_fd >= 0)
         close(d->lock_fd);
 }

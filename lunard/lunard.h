@@ -1,6 +1,7 @@
 /* lunard - the daemon and the lunar command: wires the layers together.
  *
  *   main_lunard.c   arguments, signals
+ *   holder.c        the parent that keeps guests while lunard is away
  *   config.c        lunar.conf
  *   daemon.c        start and stop everything, in order
  *   volumes.c       the volumes this host knows: LUN + coordinator + client
@@ -23,6 +24,7 @@
 
 #define LUNAR_VERSION "0.1"
 
+struct keep;
 struct volumes;
 
 struct daemon {
@@ -34,6 +36,7 @@ struct daemon {
     int lock_fd;          /* on the state directory: one daemon for each */
     char volumes_path[CONFIG_PATH_BYTES + 32]; /* state files */
     char vms_path[CONFIG_PATH_BYTES + 32];
+    struct keep *keep; /* our end of the holder; NULL: there is none */
     int flusher_errno, lock_errno; /* of guarding our memory; 0: done */
     struct fs_fuse *fuse;
     struct volumes *volumes;
@@ -42,8 +45,8 @@ struct daemon {
     struct control *control;
 };
 
-/* Start everything that the configuration says; d->config is set, the rest is
- * zero.  What cannot be reached (a LUN, a disk) does not stop it.
+/* Start everything that the configuration says; d->config and d->keep are set,
+ * the rest is zero.  What cannot be reached (a LUN, a disk) does not stop it.
  * Errors: another daemon (E_BUSY), the state directory, the mount; all that
  * was started is stopped again.  Context: a thread with a loop; blocks. */
 MUST_CHECK enum err daemon_start(struct daemon *d, struct diag *why);

@@ -3,9 +3,12 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lunard/lunard.h"
 
+#include "base/keep.h"
 #include "base/log.h"
+#include "lunard/holder.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,9 +19,11 @@
 enum { EXIT_USAGE = 2 };
 
 static const char usage[] =
-    "usage: lunard [--config FILE] [--check-config]\n"
+    "usage: lunard [--config FILE] [--holder | --check-config]\n"
     "\n"
     "  --config FILE    instead of " CONFIG_PATH "\n"
+    "  --holder         run lunard as a child, and again if it dies: guests\n"
+    "                   wait meanwhile\n"
     "  --check-config   only say whether the configuration is right\n"
     "  --version\n"
     "\n"
@@ -28,6 +33,8 @@ static const char usage[] =
 struct options {
     const char *config; /* NULL: the default, which need not be there */
     bool check_only;
+    bool holder;
+    int keep_fd; /* our end of the holder's socket; -1: there is none */
 };
 
 /* Returns -1 to go on, else the exit status. */
@@ -36,6 +43,8 @@ static int parse_options(int argc, char **argv, struct options *ret_options)
     static const struct option longs[] = {
         {"config",       required_argument, NULL, 'c'},
         {"check-config", no_argument,       NULL, 'n'},
+        {"holder",       no_argument,       NULL, 'H'},
+        {"keep-fd",      required_argument, NULL, 'k'}, /* HOLDER_OPTION */
         {"version",      no_argument,       NULL, 'v'},
         {"help",         no_argument,       NULL, 'h'},
         {NULL,           0,                 NULL, 0  },
@@ -47,6 +56,10 @@ static int parse_options(int argc, char **argv, struct options *ret_options)
             ret_options->config = optarg;
         } else if (c == 'n') {
             ret_options->check_only = true;
+        } else if (c == 'H') {
+            ret_options->holder = true;
+        } else if (c == 'k') {
+            ret_options->keep_fd = (int)strtoul(optarg, NULL, 10);
         } else if (c == 'v') {
             puts("lunard " LUNAR_VERSION);
             return EXIT_SUCCESS;
@@ -151,10 +164,36 @@ static int serve(struct daemon *d)
     return e ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static void holder_event(void *arg, const char *text)
+{
+    (void)arg;
+    log_info("%s", text);
+}
+
+/* Be the parent; the child gets our words but for --holder. */
+static int hold(int argc, char **argv)
+{
+    char **words = calloc((size_t)argc + 1, sizeof *words);
+    char program[PATH_MAX] = ""; /* by name: an upgrade puts another there */
+    struct holder_args args = {
+        .program = program, .argv = words, .event = holder_event};
+    size_t n = 0;
+    int status;
+
+    if (!words || readlink("/proc/self/exe", program, sizeof program - 1) < 0)
+        return EXIT_FAILURE;
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--holder"))
+            words[n++] = argv[i];
+    status = holder_run(&args);
+    free(words);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     static struct daemon daemon;
-    struct options options = {0};
+    struct options options = {.keep_fd = -1};
     struct diag why = {0};
     enum err e;
     int status = parse_options(argc, argv, &options);
@@ -166,5 +205,17 @@ int main(int argc, char **argv)
         fprintf(stderr, "lunard: %s\n", diag_text(&why, e));
         return EXIT_FAILURE;
     }
-    return options.check_only ? EXIT_SUCCESS : serve(&daemon);
+    if (options.check_only)
+        return EXIT_SUCCESS;
+    if (options.holder)
+        return hold(argc, argv);
+    if (options.keep_fd >= 0) {
+        e = keep_connect(options.keep_fd, &daemon.keep);
+        if (e) {
+            log_error("lunard: no holder at descriptor %d: %s", options.keep_fd,
+                      err_text(e));
+            return EXIT_FAILURE;
+        }
+    }
+    return serve(&daemon);
 }
