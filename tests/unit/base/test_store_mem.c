@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-#define TIB (UINT64_C(1) << 40)
+#define HUGE_BYTES (UINT64_C(1) << 37) /* fits beside sanitizers, too */
 
-static void sparse_terabyte_costs_nothing_and_reads_zeros(void)
+static void huge_sparse_store_costs_nothing_and_reads_zeros(void)
 {
     struct world w;
     struct store *s = NULL;
@@ -16,14 +16,14 @@ static void sparse_terabyte_costs_nothing_and_reads_zeros(void)
 
     world_init(&w);
     CHECK_OK_FATAL(
-        store_mem_new(&(struct store_mem_args){.size_bytes = TIB}, &s));
+        store_mem_new(&(struct store_mem_args){.size_bytes = HUGE_BYTES}, &s));
     CHECK_EQ(s->block_bytes, 512);
     CHECK_EQ(s->physical_bytes, 512);
     pattern_fill(in, sizeof in, 1, 0);
-    CHECK_OK(store_write_sync(s, TIB - sizeof in, in, sizeof in));
-    CHECK_OK(store_read_sync(s, TIB - sizeof in, out, sizeof out));
+    CHECK_OK(store_write_sync(s, HUGE_BYTES - sizeof in, in, sizeof in));
+    CHECK_OK(store_read_sync(s, HUGE_BYTES - sizeof in, out, sizeof out));
     CHECK_MEM(out, in, sizeof in);
-    CHECK_OK(store_read_sync(s, TIB / 2, out, sizeof out));
+    CHECK_OK(store_read_sync(s, HUGE_BYTES / 2, out, sizeof out));
     memset(in, 0, sizeof in);
     CHECK_MEM(out, in, sizeof in);
     store_close(s);
@@ -182,7 +182,7 @@ static void two_reactors_share_a_memory_store(void)
 }
 
 static const struct test tests[] = {
-    TEST(sparse_terabyte_costs_nothing_and_reads_zeros),
+    TEST(huge_sparse_store_costs_nothing_and_reads_zeros),
     TEST(write_zeroes_clears_exactly_its_range),
     TEST(bytes_cut_off_by_resize_are_zeros_when_it_grows_again),
     TEST(nonsense_geometry_is_refused),
