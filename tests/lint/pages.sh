@@ -43,6 +43,11 @@ from_sources() {
         awk -F: '{ print $1 ":" $2, $3 }'
 }
 
+# A file or folder, or the name of a suite of unit tests: layer/file.
+is_there() {
+    [ -e "$1" ] || [ -e "tests/unit/${1%%/*}/test_${1#*/}.c" ]
+}
+
 # "where I4" for each invariant that a comment cites
 invariants() {
     # shellcheck disable=SC2086 # a list of folders
@@ -60,7 +65,7 @@ targets() {
 
 said=$(
     { links && quoted && from_sources; } | while read -r where path; do
-        [ -e "$path" ] || echo "$where: there is no $path"
+        is_there "$path" || echo "$where: there is no $path"
     done
     invariants | while read -r where number; do
         grep -qF "**$number**" docs/invariants.md ||
