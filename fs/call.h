@@ -13,10 +13,20 @@
  * them.  `done` runs on the loop that sent. */
 struct fs_link;
 
+/* Which request this is, for a sender that outlives its process: the same
+ * words for every try of it (I7).  Slots from FS_SLOTS_KEPT on are such
+ * senders'; those below are the link's. */
+enum { FS_SLOTS_KEPT = 256 };
+struct fs_once {
+    uint64_t incarnation, seq; /* seq 0: none, the link says */
+    uint32_t slot;
+};
+
 struct fs_call {
     fs_request request;
     fs_reply reply;
     void (*done)(struct fs_call *);
+    struct fs_once once;
     /* private to the link */
     struct fs_link *via;
     struct loop *from;

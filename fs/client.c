@@ -216,6 +216,8 @@ static void file_free(struct fs_file *f)
 {
     ASSERT(!f->turn_busy);
     ASSERT(f->opens == 0);
+    if (f->client->ledger)
+        ledger_drop(f->client->ledger, &f->ledger);
     fs_map_fini(&f->map);
     pthread_mutex_destroy(&f->mutex);
     free(f->written);
@@ -286,6 +288,8 @@ static void file_opened(struct fs_file *f, const fs_attr *attr, bool fresh)
         f->size_dirty = f->time_dirty = false;
         f->run_end = f->run_bytes = f->grant = 0;
         f->lost = E_OK;
+        if (f->client->ledger)
+            ledger_drop(f->client->ledger, &f->ledger);
         atomic_store(&f->foreign, false);
         if (fresh && attr->size_bytes == 0)
             fs_map_drop(&f->map, 0, MAP_BLOCKS_MAX, MAP_HOLE);
@@ -474,6 +478,7 @@ enum err fs_client_new(const struct fs_client_args *args,
     c->lun = args->lun;
     c->link = args->link;
     c->loop = args->loop;
+    c->ledger = args->ledger;
     c->clock = args->clock ? args->clock : clock_system();
     c->commit_ms = args->commit_ms ? args->commit_ms : COMMIT_MS_DEFAULT;
     c->commit_timer.fire = fs_commit_timer;

@@ -7,6 +7,7 @@
  *   client_space.c   truncate, allocate, punch, zero, seek
  *   client_store.c   a file as a store     client_path.c  by path, blocking
  *   client_map.c     where blocks are      client_range.c  who is busy where
+ *   client_recover.c    what a killed predecessor promised (ledger.h)
  *
  * An fs_io runs on its submitter's loop only; what files and the client share
  * is under mutexes that nobody holds over I/O.  It may wait for, always in
@@ -21,6 +22,7 @@
 #include "fs/client_map.h"
 #include "fs/client_range.h"
 #include "fs/fs.h"
+#include "fs/ledger.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -67,6 +69,7 @@ struct fs_client {
     struct loop *loop;
     struct clock *clock;
     uint64_t commit_ms;
+    struct fs_ledger *ledger;  /* NULL: none */
     struct timer commit_timer; /* loop's thread */
     struct task commit_task, urgent_task;
     /* Set before use: tell the kernel what it may not have seen. */
@@ -112,6 +115,7 @@ struct fs_file {
     uint64_t size_bytes;
     fs_time mtime;
     bool size_dirty, time_dirty;
+    struct ledger_file ledger;
     unsigned dirty_writes;
     uint64_t run_end, run_bytes; /* the last sequential writer */
     uint64_t grant;              /* 0: no layout */
@@ -175,6 +179,13 @@ void fs_io_commit(struct fs_io *io, void (*then)(struct fs_io *io));
  * lock: file->mutex is not held. */
 void fs_file_dirty(struct fs_file *file);
 bool fs_file_needs_commit(const struct fs_file *file, bool times);
+/* With a ledger: commit first if there is anything to commit, so that no entry
+ * speaks of what is about to be taken away; then `then`, io->error tells.
+ * Under the turn. */
+void fs_io_commit_kept(struct fs_io *io, void (*then)(struct fs_io *io));
+/* Have the ledger say of size and time what the file does.
+ * lock: file->mutex; no commit of the file runs. */
+void fs_file_settle(struct fs_file *file);
 /* The commit timer and what hangs on it.  client->loop's thread. */
 void fs_commit_start(struct task *task);
 void fs_commit_urgent(struct task *task);

@@ -94,6 +94,8 @@ static enum err commit_take(struct fs_io *io)
         f->written = calloc(FS_EXTENTS_MAX, sizeof *f->written);
     if (!f->written)
         return E_NOMEM;
+    if (f->client->ledger && io->cursor == 0)
+        ledger_take(f->client->ledger, &f->ledger);
     io->batch = (uint32_t)fs_map_collect(&f->map, &io->cursor, f->written,
                                          FS_EXTENTS_MAX);
     io->took_size = f->size_dirty;
@@ -112,8 +114,32 @@ static void commit_give_back(struct fs_io *io)
     fs_map_redirty(&f->map, f->written, io->batch);
     f->size_dirty |= io->took_size;
     f->time_dirty |= io->took_time;
+    if (f->client->ledger)
+        ledger_give_back(f->client->ledger, &f->ledger);
     pthread_mutex_unlock(&f->mutex);
     fs_file_dirty(f);
+}
+
+void fs_file_settle(struct fs_file *file)
+{
+    const struct fs_file *f = file;
+
+    if (f->client->ledger)
+        ledger_settle(
+            f->client->ledger, &file->ledger, f->size_dirty ? f->size_bytes : 0,
+            f->time_dirty ? f->mtime.s * (int64_t)NS_PER_S + f->mtime.ns : 0);
+}
+
+/* All that was taken in this round and those before it is durable. */
+static void commit_settle(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+
+    pthread_mutex_lock(&f->mutex);
+    if (f->client->ledger)
+        ledger_committed(f->client->ledger, &f->ledger);
+    fs_file_settle(f);
+    pthread_mutex_unlock(&f->mutex);
 }
 
 static void commit_round(struct fs_io *io);
@@ -134,10 +160,12 @@ static void commit_replied(struct fs_io *io)
     pthread_mutex_lock(&f->mutex);
     fs_map_committed(&f->map, f->written, io->batch);
     pthread_mutex_unlock(&f->mutex);
-    if (io->batch == FS_EXTENTS_MAX)
+    if (io->batch == FS_EXTENTS_MAX) {
         commit_round(io);
-    else
-        io->then(io);
+        return;
+    }
+    commit_settle(io);
+    io->then(io);
 }
 
 static void commit_send(struct fs_io *io)
@@ -180,6 +208,8 @@ static void commit_round(struct fs_io *io)
     io->error = commit_take(io);
     any = io->batch || io->took_size || io->took_time;
     pthread_mutex_unlock(&f->mutex);
+    if (!io->error && !any && io->cursor)
+        commit_settle(io); /* the round before was the last */
     if (!io->error && (any || (io->op == FS_IO_SYNC && !io->flushed)))
         gate_enter(io);
     else
@@ -192,6 +222,22 @@ void fs_io_commit(struct fs_io *io, void (*then)(struct fs_io *io))
     io->then = then;
     io->cursor = 0;
     commit_round(io);
+}
+
+void fs_io_commit_kept(struct fs_io *io, void (*then)(struct fs_io *io))
+{
+    struct fs_file *f = io->file;
+    bool needed;
+
+    pthread_mutex_lock(&f->mutex);
+    needed = f->client->ledger && fs_file_needs_commit(f, true);
+    pthread_mutex_unlock(&f->mutex);
+    io->error = E_OK;
+    io->data_only = false;
+    if (needed)
+        fs_io_commit(io, then);
+    else
+        then(io);
 }
 
 /* -- fsync ----------------------------------------------------------------- */

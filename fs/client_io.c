@@ -7,7 +7,7 @@ enum { BLOCK = FS_BLOCK_BYTES };
 
 /* -- read ------------------------------------------------------------------ */
 
-static void read_done(struct fs_io *io)
+static void io_done(struct fs_io *io)
 {
     fs_io_finish(io, io->error);
 }
@@ -28,7 +28,7 @@ static void read_locked(struct fs_io *io)
         end = io->off_bytes;
     else if (size < end)
         end = min_u64(end, align_up(size, io->client->lun->block_bytes));
-    fs_io_transfer(io, TRANSFER_READ, io->off_bytes, end, read_done);
+    fs_io_transfer(io, TRANSFER_READ, io->off_bytes, end, io_done);
 }
 
 void fs_io_read(struct fs_io *io)
@@ -65,10 +65,27 @@ static void touch(struct fs_file *f)
     f->time_dirty = true;
 }
 
+/* True: it is all in the ledger.  lock: f->mutex */
+static bool note(struct fs_file *f)
+{
+    if (!f->client->ledger)
+        return true;
+    ledger_note(f->client->ledger, &f->ledger, f->ino,
+                f->size_dirty ? f->size_bytes : 0,
+                f->mtime.s * (int64_t)NS_PER_S + f->mtime.ns);
+    return !f->ledger.lacking;
+}
+
+static void write_turn(struct fs_io *io)
+{
+    fs_io_commit(io, io_done);
+}
+
 static void write_done(struct fs_io *io)
 {
     struct fs_file *f = io->file;
     uint64_t end = io->off_bytes + io->len_bytes;
+    bool noted;
 
     if (io->error) {
         fs_io_finish(io, io->error);
@@ -80,12 +97,16 @@ static void write_done(struct fs_io *io)
         f->size_dirty = true;
     }
     touch(f);
+    noted = note(f);
     pthread_mutex_unlock(&f->mutex);
     fs_file_dirty(f);
     if (!io->from_kernel)
         fs_file_tell(f);
     io->count_bytes = io->len_bytes;
-    fs_io_finish(io, E_OK);
+    if (noted)
+        fs_io_finish(io, E_OK);
+    else
+        fs_io_turn(io, write_turn); /* the ledger is full */
 }
 
 static void write_locked(struct fs_io *io)

@@ -37,6 +37,7 @@ static void size_changed(struct fs_file *f, uint64_t size)
     fs_map_drop(&f->map, end, MAP_BLOCKS_MAX, MAP_HOLE);
     f->size_bytes = size;
     f->size_dirty = f->time_dirty = false;
+    fs_file_settle(f);
     pthread_mutex_unlock(&f->mutex);
 }
 
@@ -64,21 +65,25 @@ static void setattr_replied(struct fs_io *io)
 }
 
 /* An uncommitted time is older than this request. */
-static void setattr_turn(struct fs_io *io)
+static void setattr_send(struct fs_io *io)
 {
     struct fs_file *f = io->file;
     const fs_setattr_args *a = &io->setattr;
     struct fs_call *call;
     enum err e = E_OK;
 
+    if (failed(io))
+        return;
     pthread_mutex_lock(&f->mutex);
     if (a->mask & FS_SET_SIZE)
         e = fs_map_cut(&f->map, div_round_up(a->size_bytes, BLOCK),
                        MAP_BLOCKS_MAX);
     io->took_time =
         !e && f->time_dirty && (a->mask & (FS_SET_MTIME | FS_SET_MTIME_NOW));
-    if (io->took_time)
+    if (io->took_time) {
         f->time_dirty = false;
+        fs_file_settle(f);
+    }
     pthread_mutex_unlock(&f->mutex);
     if (e) {
         fs_io_finish(io, e);
@@ -87,6 +92,14 @@ static void setattr_turn(struct fs_io *io)
     call = fs_io_call(io, FS_OP_SETATTR);
     call->request.args.fs_args_u.setattr = *a;
     fs_io_send(io, setattr_replied);
+}
+
+static void setattr_turn(struct fs_io *io)
+{
+    if (io->setattr.mask & (FS_SET_SIZE | FS_SET_MTIME | FS_SET_MTIME_NOW))
+        fs_io_commit_kept(io, setattr_send);
+    else
+        setattr_send(io);
 }
 
 static void tail_zeroed(struct fs_io *io)
@@ -177,6 +190,7 @@ static void allocated(struct fs_io *io)
     if (grows(io, f->size_bytes))
         f->size_bytes = end_of(io);
     f->time_dirty = false;
+    fs_file_settle(f);
     pthread_mutex_unlock(&f->mutex);
 }
 
@@ -193,13 +207,15 @@ static void allocate_replied(struct fs_io *io)
     fs_io_finish(io, e);
 }
 
-static void allocate_turn(struct fs_io *io)
+static void allocate_send(struct fs_io *io)
 {
     struct fs_file *f = io->file;
     uint64_t first, count;
     struct fs_call *call;
     enum err e;
 
+    if (failed(io))
+        return;
     whole_blocks(io, &first, &count);
     pthread_mutex_lock(&f->mutex);
     e = fs_map_cut(&f->map, first, count);
@@ -215,6 +231,11 @@ static void allocate_turn(struct fs_io *io)
                             .off_bytes = io->off_bytes,
                             .len_bytes = io->len_bytes};
     fs_io_send(io, allocate_replied);
+}
+
+static void allocate_turn(struct fs_io *io)
+{
+    fs_io_commit_kept(io, allocate_send);
 }
 
 /* The parts of blocks that are to read zeros: before the first whole block,

@@ -90,9 +90,29 @@ static void piece_put(struct fs_client *c, struct fs_piece *p)
 
 /* -- completion ------------------------------------------------------------ */
 
+/* Before anybody is told: what was INVALID_DATA is written.
+ * lock: f->mutex */
+static void enter_ledger(struct fs_file *f, uint64_t block, uint64_t count)
+{
+    while (count) {
+        struct map_run run = fs_map_find(&f->map, block, count);
+
+        if (run.state == MAP_INVALID)
+            ledger_add(f->client->ledger, &f->ledger,
+                       &(struct ledger_entry){.ino = f->ino,
+                                              .file_block = block,
+                                              .lun_block = run.lun,
+                                              .count = run.count});
+        block += run.count;
+        count -= run.count;
+    }
+}
+
 static void mark_written(struct fs_file *f, uint64_t block, uint64_t count)
 {
     pthread_mutex_lock(&f->mutex);
+    if (f->client->ledger)
+        enter_ledger(f, block, count);
     fs_map_written(&f->map, block, count);
     f->dirty_writes++;
     pthread_mutex_unlock(&f->mutex);

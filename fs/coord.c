@@ -145,6 +145,13 @@ static enum err job_grow(struct fs_coord *c, struct coord_job *job)
     return coord_grow(c, job->why);
 }
 
+static enum err job_settle(struct fs_coord *c, struct coord_job *job)
+{
+    (void)job;
+    c->meta->reap_held = false;
+    return E_OK;
+}
+
 static enum err job_snapshot(struct fs_coord *c, struct coord_job *job)
 {
     struct super *ret_super = job->args;
@@ -259,6 +266,11 @@ enum err fs_coord_start(struct store *lun, const struct fs_coord_args *args,
     }
     *ret_coord = c;
     return E_OK;
+}
+
+void fs_coord_settle(struct fs_coord *coord)
+{
+    (void)!run_on_thread(coord, job_settle, NULL, NULL);
 }
 
 struct fs_link *fs_coord_link(struct fs_coord *coord)

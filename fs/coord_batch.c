@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+static_assert((int)META_SLOTS <= (int)FS_SLOTS_KEPT, "own slots");
+
 /* Log frames that a call may write, generously: bounds a batch by the log. */
 enum { FRAMES_PER_CALL = 24 };
 
@@ -82,15 +84,22 @@ static bool batch_writes(struct fs_coord *c, uint32_t max)
 }
 
 /* The sender's part of the header: one slot per call of the batch (I7). */
-static void address(struct fs_coord *c, struct fs_request *request,
-                    uint32_t slot)
+static void address(struct fs_coord *c, struct fs_call *call, uint32_t slot)
 {
+    struct fs_request *request = &call->request;
+    const struct fs_once *once = &call->once;
+
     memcpy(request->volume, c->super.uuid, sizeof request->volume);
     request->epoch = c->super.epoch;
     request->node = c->args.node;
     request->incarnation = c->args.incarnation;
     request->slot = slot;
     request->seq = ++c->seq[slot];
+    if (once->seq) {
+        request->incarnation = once->incarnation;
+        request->slot = once->slot;
+        request->seq = once->seq;
+    }
 }
 
 static enum err batch_begin(struct fs_coord *c, const struct batch *b)
@@ -162,7 +171,7 @@ static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
         if (wait)
             return E_OK;
         list_remove(&call->link);
-        address(c, &call->request, b->calls++);
+        address(c, call, b->calls++);
         if (e == E_VOL_FULL)
             call->reply.error = e;
         else if (!e)

@@ -133,7 +133,7 @@ static bool clean_orphans(struct fs_coord *c)
     fs_ino ino;
     enum err e;
 
-    if (!c->meta->reap_wanted)
+    if (!c->meta->reap_wanted || c->meta->reap_held)
         return false;
     c->meta->reap_wanted = false;
     e = orphan_next(c->meta, 0, &ino);

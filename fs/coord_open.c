@@ -72,14 +72,16 @@ static enum err finish_ahead(struct meta *m)
     return more ? E_OK : db_run(m->db, SQL_AHEAD_DROP, DB_INT(ino));
 }
 
-/* Earlier runs are dead or fenced: nothing is theirs any more (I10). */
+/* Earlier runs are dead or fenced: nothing is theirs any more (I10), but for
+ * the answers that their users did not get (I7). */
 static enum err forget_others(struct fs_coord *c)
 {
-    static const enum sql forget[] = {SQL_HANDLE_FREE, SQL_REPLY_FORGET,
-                                      SQL_NODE_FENCE};
+    static const enum sql forget[] = {SQL_HANDLE_FREE, SQL_NODE_FENCE,
+                                      SQL_REPLY_FORGET};
+    size_t count = ARRAY_LEN(forget) - c->args.adopt;
     enum err e = E_OK;
 
-    for (size_t i = 0; i < ARRAY_LEN(forget) && !e; i++)
+    for (size_t i = 0; i < count && !e; i++)
         e = db_run(c->db, forget[i], DB_INT(c->args.node),
                    DB_INT(c->args.incarnation));
     if (!e)
@@ -144,20 +146,24 @@ static enum err finish(struct fs_coord *c, enum err (*step)(struct fs_coord *))
     }
 }
 
+/* What was taken ahead of a writer who lives on may be written: it waits for
+ * his last close, or for the next start without him. */
 static enum err mend(struct fs_coord *c, struct diag *why)
 {
     static const struct {
         const char *what;
         enum err (*step)(struct fs_coord *);
+        bool alone;
     } steps[] = {
-        {"growing the volume",        size_step  },
-        {"forgetting earlier runs",   forget_step},
-        {"finishing truncations",     trim_step  },
-        {"giving back preallocation", ahead_step },
+        {"growing the volume",        size_step,   false},
+        {"forgetting earlier runs",   forget_step, false},
+        {"finishing truncations",     trim_step,   false},
+        {"giving back preallocation", ahead_step,  true },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-        enum err e = finish(c, steps[i].step);
+        enum err e =
+            steps[i].alone && c->args.adopt ? E_OK : finish(c, steps[i].step);
 
         if (e)
             return diag_fail(why, e, "volume \"%s\": %s: %s: run lunar check",
@@ -204,6 +210,8 @@ static enum err open_database(struct fs_coord *c, struct diag *why)
     with_db.db = c->db;
     if (!e)
         e = meta_new(&with_db, why, &c->meta);
+    if (!e)
+        c->meta->reap_held = c->args.adopt;
     if (e)
         return diag_prefix(why, e, "volume \"%s\"", c->super.name);
     e = mend(c, why);

@@ -104,6 +104,10 @@ struct fs_coord_args {
      * claims that others have not released count as fenced.  Without it such
      * a claim is E_LUN_BUSY. */
     bool sole;
+    /* A process of this host crashed and its users live on: until
+     * fs_coord_settle() nothing is reclaimed that they may still use, and
+     * what they resend is recognized (docs/holder.md). */
+    bool adopt;
     bool discard;        /* tell the LUN what is free */
     struct clock *clock; /* NULL: the system's */
 };
@@ -116,6 +120,10 @@ MUST_CHECK enum err fs_coord_start(struct store *lun,
                                    const struct fs_coord_args *args,
                                    struct diag *why,
                                    struct fs_coord **ret_coord);
+
+/* Whoever used the volume before is back and has opened what he had open.
+ * Context: any thread that may block. */
+void fs_coord_settle(struct fs_coord *coord);
 
 /* Where to send calls: from any loop, until fs_coord_stop().  Every call that
  * was sent is answered. */
@@ -158,6 +166,15 @@ MUST_CHECK enum err fs_coord_check(struct fs_coord *coord,
 struct fs_client;
 struct fs_file;
 
+/* Memory that outlives the process, for what users were told is written and
+ * no commit has made durable yet (fs/ledger.h).  Of fd, or a fresh one if it
+ * is negative.  Ownership: takes fd, also on errors.
+ * Errors: E_NOMEM, E_VERSION (another version's). */
+struct fs_ledger;
+MUST_CHECK enum err fs_ledger_new(int fd, struct fs_ledger **ret_ledger);
+void fs_ledger_free(struct fs_ledger *ledger); /* NULL is fine */
+int fs_ledger_fd(const struct fs_ledger *ledger);
+
 struct fs_client_args {
     struct store *lun;    /* outlives the client */
     struct fs_link *link; /* to the coordinator; outlives the client */
@@ -166,6 +183,7 @@ struct fs_client_args {
     unsigned pieces;      /* parts of split or ragged I/O in flight; 0: 256 */
     unsigned commit_ms;   /* written data waits so long for its commit;
                              0: 5000, as long as Linux lets pages wait */
+    struct fs_ledger *ledger; /* NULL: none; outlives the client */
 };
 /* Errors: E_NOMEM, E_ALIGN (the LUN's blocks are larger than 4 KiB). */
 MUST_CHECK enum err fs_client_new(const struct fs_client_args *args,
@@ -175,6 +193,13 @@ MUST_CHECK enum err fs_client_new(const struct fs_client_args *args,
 void fs_client_free(struct fs_client *client);
 
 struct fs_link *fs_client_link(struct fs_client *client);
+
+/* Commit what the ledger of a process that is no more says, before anything
+ * else is asked of the client.  Files that are gone are passed over.
+ * Errors: the LUN's, the coordinator's; the ledger is as before.
+ * Context: a thread with a loop; blocks. */
+MUST_CHECK enum err fs_client_recover(struct fs_client *client,
+                                      struct diag *why);
 
 /* Attributes from the coordinator, with what is only known here: the size and
  * time of writes that are not committed yet.  Any thread. */

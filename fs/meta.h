@@ -62,6 +62,7 @@ struct meta {
     uint64_t last_grant;
     uint64_t opens;
     bool reap_wanted; /* an orphan lost its last user */
+    bool reap_held;   /* not all users are known yet */
     struct list files[FILE_BUCKETS];
 };
 
