@@ -14,12 +14,13 @@ many=$(awk -v s="$BENCH_SECONDS" 'BEGIN { printf "%d", 80000 * s }')
 # A load: row, disk (new, or as the load before left it), read or write, bytes,
 # step, requests, offset of the first.  "alloc" opens a block with each request,
 # "hop" overwrites, each time in another block.
-loads="alloc       new  -w 4096  $block           1700           $((256 * block))
-       hop-write   used -w 4096  $((block + 4096)) $many          $((256 * block))
-       hop-read    used -r 4096  $((block + 4096)) $many          $((256 * block))
-       seq4k-first new  -w 4096  4096              $many          0
-       seq4k-again used -w 4096  4096              $many          0
-       seq64k      new  -w 65536 65536             $((many / 10)) 0"
+at=$((256 * block))
+loads="alloc new -w 4096 $block 1700 $at
+hop-write used -w 4096 $((block + 4096)) $many $at
+hop-read used -r 4096 $((block + 4096)) $many $at
+seq4k-first new -w 4096 4096 $many 0
+seq4k-again used -w 4096 4096 $many 0
+seq64k new -w 65536 65536 $((many / 10)) 0"
 
 # Each sample: FILE is there, the row's name is $1, the rest is the load.
 ours() {
