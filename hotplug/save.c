@@ -107,8 +107,7 @@ static enum err load_vm(struct hotplug *h, json_t *from, struct diag *why)
     h->vm_count++;
     if (uuid_from_text(uuid, vm->uuid))
         return bad_state(h, "a VM with a wrong uuid", why);
-    json_array_foreach(disks, i, disk)
-    {
+    json_array_foreach (disks, i, disk) {
         e = load_disk(h, vm, disk, why);
         if (e)
             return e;
@@ -130,8 +129,7 @@ enum err load_state(struct hotplug *h, struct diag *why)
     if (json_unpack(state, "{s:i, s:o}", "version", &version, "vms", &vms) ||
         version != STATE_VERSION)
         e = bad_state(h, "not a list of VMs of this version", why);
-    json_array_foreach(vms, i, vm)
-    {
+    json_array_foreach (vms, i, vm) {
         e = e ? e : load_vm(h, vm, why);
     }
     json_decref(state);

@@ -45,7 +45,8 @@ static enum err connect_daemon(const char *path, int *ret_fd, struct diag *why)
 static enum err send_request(int fd, const char *path, const char *name,
                              json_t *args, struct diag *why)
 {
-    json_t *request = json_pack("{s:s, s:o}", "do", name, "args", args);
+    json_t *request = json_pack("{s:s, s:o, s:b}", "do", name, "args", args,
+                                "progress", isatty(STDERR_FILENO));
     AUTO(freep) char *text = json_dumps(request, JSON_COMPACT);
     size_t len = text ? strlen(text) : 0, at = 0;
 
@@ -72,7 +73,10 @@ static void show_progress(const json_t *progress)
     if (json_unpack((json_t *)(uintptr_t)progress, "{s:i, s:s}", "percent",
                     &percent, "text", &text))
         return;
-    snprintf(line, sizeof line, "%3d %% %s", percent, text);
+    if (percent)
+        snprintf(line, sizeof line, "%s %d %%", text, percent);
+    else
+        snprintf(line, sizeof line, "%s", text);
     cli_progress(line);
 }
 

@@ -58,8 +58,7 @@ static void print_volume_rows(const json_t *volumes)
     }
     printf("%-16s %-10s %10s %10s  %s\n", "VOLUME", "STATE", "SIZE", "FREE",
            "LUN");
-    json_array_foreach(volumes, i, v)
-    {
+    json_array_foreach (volumes, i, v) {
         char size[SIZE_TEXT_BYTES], room[SIZE_TEXT_BYTES];
 
         size_to_text(number_of(v, "size"), size);
@@ -92,11 +91,11 @@ static void print_vm_rows(const json_t *vms)
     if (!json_array_size(vms))
         return;
     printf("%-16s %4s %-12s %s\n", "VM", "CTRL", "GUEST", "SOCKET");
-    json_array_foreach(vms, i, vm)
-    {
+    json_array_foreach (vms, i, vm) {
         const json_t *controllers = json_object_get(vm, "controllers");
 
-        json_array_foreach(controllers, j, c) print_controller(vm, c);
+        json_array_foreach (controllers, j, c)
+            print_controller(vm, c);
         print_reason(vm);
     }
 }
@@ -110,8 +109,7 @@ static void print_disk_rows(const json_t *disks)
         return;
     printf("%-16s %4s %4s %-10s %-12s %10s  %s\n", "VM", "CTRL", "LUN", "STATE",
            "KIND", "SIZE", "DISK");
-    json_array_foreach(disks, i, d)
-    {
+    json_array_foreach (disks, i, d) {
         char size[SIZE_TEXT_BYTES];
 
         size_to_text(number_of(d, "size"), size);
@@ -168,11 +166,10 @@ void print_vm_added(const json_t *result)
     puts("# QEMU needs its memory shared:\n"
          "-object memory-backend-memfd,id=mem,size=SIZE,share=on "
          "-machine memory-backend=mem");
-    json_array_foreach(json_object_get(result, "controllers"), i, c)
-    {
+    json_array_foreach (json_object_get(result, "controllers"), i, c) {
         const json_t *qemu = json_object_get(c, "qemu");
 
-        json_array_foreach(qemu, j, word)
+        json_array_foreach (qemu, j, word)
             printf("%s%s", j ? " " : "", json_string_value(word));
         putchar('\n');
     }

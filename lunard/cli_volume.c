@@ -151,7 +151,7 @@ static int check_volume(struct cli *cli, const char *name)
     if (e)
         return cli_fail("%s", diag_text(&why, e));
     if (!cli->json)
-        json_array_foreach(json_object_get(result, "findings"), i, finding)
+        json_array_foreach (json_object_get(result, "findings"), i, finding)
             puts(json_string_value(json_object_get(finding, "text")));
     show_check(cli, result);
     e = verdict(name, result, &why);

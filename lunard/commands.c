@@ -22,7 +22,7 @@ static json_t *owned_disks(struct daemon *d)
     json_t *disks = hotplug_disks_to_json(d->hotplug), *disk;
     size_t i;
 
-    json_array_foreach(disks, i, disk)
+    json_array_foreach (disks, i, disk)
         json_object_set_new(disk, "owner", json_string(d->config.host_name));
     return disks;
 }
@@ -193,6 +193,7 @@ static enum err run_detach(struct control_call *call)
         .force = control_flag(call, "force"),
     };
 
+    control_progress(call, 0, "waiting for the guest to let go …");
     return hotplug_detach(daemon_of(call)->hotplug, &args, &call->why);
 }
 

@@ -83,8 +83,7 @@ static enum err check_args(const struct control_command *command, json_t *args,
     const char *name;
     json_t *value;
 
-    json_object_foreach(args, name, value)
-    {
+    json_object_foreach (args, name, value) {
         const struct control_arg *arg = find_arg(command, name);
 
         if (!arg)
@@ -114,13 +113,12 @@ static enum err check_request(const struct control_args *args, json_t *request,
     if (!name)
         return diag_fail(&call->why, E_INVAL,
                          "a request is {\"do\": COMMAND, \"args\": {…}}");
-    json_object_foreach(
-        request, key,
-        value) if (strcmp(key, "do") &&
-                   strcmp(key, "args")) return diag_fail(&call->why, E_INVAL,
-                                                         "a request has no "
-                                                         "member \"%.60s\"",
-                                                         key);
+    call->wants_progress = json_is_true(json_object_get(request, "progress"));
+    json_object_foreach (request, key, value) {
+        if (strcmp(key, "do") && strcmp(key, "args") && strcmp(key, "progress"))
+            return diag_fail(&call->why, E_INVAL,
+                             "a request has no member \"%.60s\"", key);
+    }
     call->command = find_command(args->commands, name);
     if (!call->command)
         return diag_fail(&call->why, E_UNSUPPORTED,
@@ -206,6 +204,8 @@ static bool send_line(int fd, json_t *object)
 void control_progress(struct control_call *call, unsigned percent,
                       const char *text)
 {
+    if (!call->wants_progress)
+        return;
     send_line(call->fd, json_pack("{s:{s:i, s:s}}", "progress", "percent",
                                   (int)percent, "text", text));
 }

@@ -3,7 +3,8 @@
  * business of the row that it is given.
  *
  *   -> {"do": "attach", "args": {"vm": "web", "disk": "/ClusterStorage/…"}}
- *   <- {"progress": {"percent": 40, "text": "…"}}         (some commands)
+ *   <- {"progress": {"percent": 40, "text": "…"}}     (if the request has
+ *                                                     "progress": true)
  *   <- {"ok": true, "result": {…}}
  *   <- {"ok": false, "error": "E_NOENT", "reason": "…"}
  *
@@ -32,6 +33,7 @@ struct control_call {
     struct diag why;    /* … on failure */
     void *context;      /* of the server */
     int fd;             /* for progress */
+    bool wants_progress;
 };
 
 enum control_type { CONTROL_TEXT, CONTROL_NUMBER, CONTROL_FLAG };
@@ -77,7 +79,8 @@ const char *control_text(const struct control_call *call, const char *name);
 uint64_t control_number(const struct control_call *call, const char *name,
                         uint64_t absent);
 bool control_flag(const struct control_call *call, const char *name);
-/* Tell a waiting human how far it is; a client that is gone does not matter. */
+/* Tell a client that asked for it how far it is (percent 0: not known); one
+ * that is gone does not matter. */
 void control_progress(struct control_call *call, unsigned percent,
                       const char *text);
 

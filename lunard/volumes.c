@@ -313,7 +313,8 @@ static enum err load_list(struct volumes *vols, struct diag *why)
                     &list) ||
         version != STATE_VERSION)
         e = bad_list(vols, "not a list of volumes of this version", why);
-    json_array_foreach(list, i, one) e = e ? e : load_volume(vols, one, why);
+    json_array_foreach (list, i, one)
+        e = e ? e : load_volume(vols, one, why);
     json_decref(state);
     return e;
 }

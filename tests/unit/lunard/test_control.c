@@ -190,8 +190,10 @@ static void lines_of_one_connection_are_answered_in_order(void)
 
     server_start(&s);
     fd = client_connect(&s);
-    client_send(fd, "{\"do\": \"fail\"}\n{\"do\": \"slow\"}\n{\"do\":");
+    client_send(fd, "{\"do\": \"fail\"}\n{\"do\": \"slow\"}\n"
+                    "{\"do\": \"slow\", \"progress\": true}\n{\"do\":");
     CHECK_CONTAINS(client_read(fd, 1), "E_HANDLE_HELD");
+    CHECK_CONTAINS(client_read(fd, 1), "\"ok\":true");
     CHECK_CONTAINS(client_read(fd, 1), "half way");
     CHECK_CONTAINS(client_read(fd, 1), "\"ok\":true");
     client_send(fd, " \"silent\"}\n");
