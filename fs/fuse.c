@@ -534,6 +534,7 @@ static enum err fuse_new(const struct fs_fuse_args *args,
     fuse->fd = args->fd;
     fuse->loop = args->loop;
     fuse->cache_s = args->cache_s;
+    fuse->since_s = (int64_t)(clock_wall_ns(clock_system()) / NS_PER_S);
     list_init(&fuse->idle);
     list_init(&fuse->volumes);
     for (size_t i = 0; i < FUSE_FILE_BUCKETS; i++)

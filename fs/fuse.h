@@ -98,6 +98,7 @@ struct fs_fuse {
     uint8_t init[FUSE_INIT_BYTES_MAX];
     size_t init_bytes;
     double cache_s;
+    int64_t since_s; /* the root's times */
     struct poller poller;
     struct loop_fd events;
     struct fuse_op *ops, *current;

@@ -325,7 +325,10 @@ static void reply_root_attr(fuse_req_t req)
     struct stat st = {.st_ino = FUSE_ROOT_ID,
                       .st_mode = S_IFDIR | 0755,
                       .st_nlink = 2,
-                      .st_blksize = FS_BLOCK_BYTES};
+                      .st_blksize = FS_BLOCK_BYTES,
+                      .st_atim.tv_sec = fuse->since_s,
+                      .st_mtim.tv_sec = fuse->since_s,
+                      .st_ctim.tv_sec = fuse->since_s};
 
     list_for_each (at, &fuse->volumes)
         st.st_nlink++;
