@@ -151,6 +151,13 @@ static enum err volume_enter(struct fs_fuse *fuse, void *arg)
     return E_OK;
 }
 
+/* The kernel keeps the root's attributes, as each path begins there; the
+ * number of links tells of the volumes. */
+static void root_changed(struct fs_fuse *fuse)
+{
+    fuse_lowlevel_notify_inval_inode(fuse->session, FUSE_ROOT_ID, -1, 0);
+}
+
 enum err fs_fuse_add_volume(struct fs_fuse *fuse, const char *name,
                             uint16_t number, struct fs_client *client)
 {
@@ -167,9 +174,11 @@ enum err fs_fuse_add_volume(struct fs_fuse *fuse, const char *name,
     v->client = client;
     v->fuse = fuse;
     e = on_loop(fuse, volume_enter, v);
-    if (!e)
-        (void)TAKE(v);
-    return e;
+    if (e)
+        return e;
+    (void)TAKE(v);
+    root_changed(fuse);
+    return E_OK;
 }
 
 struct departure {
@@ -211,6 +220,7 @@ enum err fs_fuse_remove_volume(struct fs_fuse *fuse, uint16_t number)
         fuse_lowlevel_notify_inval_entry(fuse->session, FUSE_ROOT_ID,
                                          d.volume->name,
                                          strlen(d.volume->name));
+        root_changed(fuse);
         free(d.volume);
     }
     sem_destroy(&d.done);

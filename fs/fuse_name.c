@@ -332,7 +332,7 @@ static void reply_root_attr(fuse_req_t req)
 
     list_for_each (at, &fuse->volumes)
         st.st_nlink++;
-    fuse_reply_attr(req, &st, 0);
+    fuse_reply_attr(req, &st, fuse->cache_s);
 }
 
 static void handle_getattr(fuse_req_t req, fuse_ino_t node,
