@@ -12,7 +12,7 @@ rss() {
 # A daemon may be the child of one that holds its descriptors.
 serving() {
     local child
-    child=$(pgrep -P "$daemon" | head -n 1)
+    child=$(pgrep -P "$daemon" | head -n 1 || true)
     echo "${child:-$daemon}"
 }
 
