@@ -11,7 +11,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { CHUNK_BYTES = 1 << 20, AIO_DEPTH = 128 };
@@ -146,7 +145,8 @@ static void probe(const char *path, struct vhd_info *info)
 static void create(char **argv, int argc)
 {
     char child[PATH_MAX], parent[PATH_MAX];
-    struct vhd_create_args args = {.now_s = (uint64_t)time(NULL)};
+    struct vhd_create_args args = {.now_s = clock_wall_ns(clock_system()) /
+                                            NS_PER_S};
     struct vhd_info info;
     struct disk d;
     FILE *f = fopen(argv[0], "wxe");

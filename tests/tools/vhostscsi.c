@@ -149,12 +149,24 @@ static void status(void)
     fflush(stdout);
 }
 
-static void carry_out(const char *line)
+/* The next word of *line; "" at its end. */
+static const char *next_word(char **line)
 {
-    char word[32] = "", what[1024] = "", options[64] = "";
-    unsigned lun = 0;
+    char *word = *line + strspn(*line, " ");
+    char *end = word + strcspn(word, " ");
 
-    if (sscanf(line, "%31s %u %1023s %63[^\n]", word, &lun, what, options) < 1)
+    *line = *end ? end + 1 : end;
+    *end = '\0';
+    return word;
+}
+
+static void carry_out(char *line)
+{
+    const char *word = next_word(&line);
+    unsigned lun = (unsigned)strtoul(next_word(&line), NULL, 10);
+    const char *what = next_word(&line), *options = line;
+
+    if (!*word)
         return;
     if (strcmp(word, "attach") == 0)
         attach(lun, what, options);

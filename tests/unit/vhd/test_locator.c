@@ -4,6 +4,7 @@
 #include "vhd/locator.h"
 #include "vhd/utf16.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void space_is_in_sectors_or_in_bytes(void)
@@ -113,7 +114,7 @@ static void parent_name_that_is_too_long_keeps_its_last_part(void)
 
     memset(longest, 'd', 300);
     longest[0] = '/';
-    strcpy(longest + 300, "/p.vhd");
+    snprintf(longest + 300, sizeof longest - 300, "/p.vhd");
     CHECK_OK(vhd_parent_name_encode(longest, name));
     CHECK_OK(vhd_parent_name_decode(name, path));
     CHECK_STR(path, "p.vhd");
