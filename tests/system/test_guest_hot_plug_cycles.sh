@@ -32,6 +32,7 @@ lunar attach web "$v/guest.vhd" --lun 1 >/dev/null # the first one warms up
 guest_has sdb
 lunar detach web 1
 guest_lost sdb
+sleep 0.5
 before=$(fds)
 for ((i = 0; i < cycles; i++)); do
     disk=$v/guest.vhd
@@ -42,7 +43,10 @@ for ((i = 0; i < cycles; i++)); do
     lunar detach web $((1 + i % 3))
     guest_lost sdb
 done
-[ "$(fds)" -le "$before" ] || fail "$(fds) descriptors, $before before"
+no_more_fds() { # those of the last command are about to go
+    [ "$(fds)" -le "$before" ]
+}
+wait_for 5 no_more_fds
 expect 1 sh -c "command lunar --socket '$dir/control.sock' status --json |
     jq '.disks | length'"
 
