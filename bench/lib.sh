@@ -39,7 +39,7 @@ title() {
     shift
     contenders=("$@")
     goals=
-    line=$(printf '%-20s %-6s %10s' "" "" "$1")
+    line=$(printf '%-21s %-6s %10s' "" "" "$1")
     shift
     for name; do
         line+=$(printf ' %10s %-22s' "$name" "  ratio")
@@ -82,7 +82,7 @@ figure() {
         { value[NR] = $1 }
         END {
             median = (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2
-            printf "%-20s %-6s %10.4g  (%.4g … %.4g)%s\n", row, unit, median,
+            printf "%-21s %-6s %10.4g  (%.4g … %.4g)%s\n", row, unit, median,
                 value[1], value[NR], goal == "" ? "" : "   goal: " goal
         }'
 }

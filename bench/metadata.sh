@@ -31,3 +31,14 @@ lunar volume add "file:$dir/lun" >/dev/null
 title "names: operations per second, 1 and 4 threads" lunar ext4
 rounds 1/s 1
 rounds 1/s 4
+
+sample_alone() {
+    rm -f "$dir/alone"
+    truncate -s 1G "$dir/alone"
+    "$tools/commits" "file:$dir/alone" "$1" "$(awk -v s="$BENCH_SECONDS" \
+        'BEGIN { print int(10000 * s) }')"
+}
+
+title "the coordinator alone: operations and commits, 1 and 32 in flight" alone
+rounds 1/s 1
+rounds 1/s 32

@@ -62,7 +62,7 @@ END {
             goal[word[1], word[2]] = word[3]
     for (i = 1; i <= rows; i++) {
         row = order[i]
-        text = sprintf("%-20s %-6s %10s", row, unit, number(middle(row, name[1])))
+        text = sprintf("%-21s %-6s %10s", row, unit, number(middle(row, name[1])))
         for (k = 2; k <= count; k++) {
             times = ratio(row, name[k])
             # Bytes, not letters, are what %*s counts: the dots are three.
