@@ -74,6 +74,33 @@ static void a_smaller_size_and_a_larger_one_again_leave_zeros(void)
     cw_fini(&f);
 }
 
+/* A write allocates ahead of the file's end; a truncation to a larger size
+ * gives that back.  Then the blocks may be another file's. */
+static void growing_by_truncate_forgets_what_was_allocated_ahead(void)
+{
+    enum { PIECE = 64 << 10, PIECES = 64 };
+    struct fixture f;
+    struct fs_file *grown, *other;
+    fs_attr attr;
+
+    cw_init(&f);
+    grown = f.file;
+    CHECK_OK(cw_write_pattern(&f, 0, PIECE));
+    CHECK_OK(cw_truncate_file(&f, PIECE + 4096));
+    CHECK_OK_FATAL(fs_path_open(f.client, "other", &cw_create, &other, &attr));
+    for (uint64_t i = 0; i < 2 * PIECES; i++) {
+        f.file = i < PIECES ? other : grown;
+        CHECK_OK(cw_write_pattern(&f, (i % PIECES + 1) * PIECE + i, PIECE / 2));
+    }
+    f.file = other;
+    for (uint64_t i = 0; i < PIECES; i++)
+        CHECK_EQ(cw_read_pattern(&f, (i + 1) * PIECE + i, PIECE / 2),
+                 PIECE / 2);
+    CHECK_OK(fs_file_close(grown, &cw_create));
+    CHECK_OK(fs_file_close(other, &cw_create));
+    cw_fini(&f);
+}
+
 static void a_punched_hole_reads_zeros_to_the_byte(void)
 {
     struct fixture f;
@@ -399,6 +426,7 @@ static const struct test tests[] = {
     TEST(closing_commits_what_nobody_synced),
     TEST(a_first_write_leaves_zeros_around_it),
     TEST(a_smaller_size_and_a_larger_one_again_leave_zeros),
+    TEST(growing_by_truncate_forgets_what_was_allocated_ahead),
     TEST(a_punched_hole_reads_zeros_to_the_byte),
     TEST(a_zeroed_range_may_grow_the_file),
     TEST(seeking_sees_what_is_not_committed_yet),
