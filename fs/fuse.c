@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 enum {
@@ -439,8 +440,10 @@ static enum err clear_mountpoint(const char *path, struct diag *why)
 {
     char above[PATH_MAX];
     struct stat st, parent;
+    struct statfs sfs;
 
-    if (stat(path, &st) && errno == ENOTCONN) {
+    /* Not stat(): the kernel may still know the root's attributes. */
+    if (statfs(path, &sfs) && errno == ENOTCONN) {
         log_warning("%s: clearing the dead mount of an earlier run", path);
         if (umount2(path, MNT_DETACH))
             return diag_fail(why, err_from_errno(errno), "%s: umount: %s", path,

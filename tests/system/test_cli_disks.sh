@@ -9,6 +9,10 @@ info() {
     lunar disk info "$1" --json | jq -r ".$2"
 }
 
+attached_size() {
+    lunar status --json | jq '.disks[0].size'
+}
+
 start_lunard
 new_volume alpha 512M
 v=$root/alpha
@@ -60,8 +64,7 @@ lunar disk resize "$v/dyn.vhd" --size 2G
 expect $((2 << 30)) info "$v/dyn.vhd" size
 lunar attach web "$v/dyn.vhd" >/dev/null
 lunar disk resize "$v/dyn.vhd" --size 3G
-expect $((3 << 30)) sh -c "lunar() { command lunar --socket '$dir/control.sock' \
-    \"\$@\"; }; lunar status --json | jq '.disks[0].size'"
+expect $((3 << 30)) attached_size
 expect_fail 'only grows' lunar disk resize "$v/dyn.vhd" --size 1G
 lunar detach web 0
 expect $((3 << 30)) info "$v/dyn.vhd" size
@@ -78,7 +81,8 @@ step "a disk beside the mount"
 lunar disk create "$dir/out.vhd" --size 8M
 lunar disk check "$dir/out.vhd" >/dev/null
 expect_fail 'not below' lunar attach web "$dir/out.vhd"
-expect_fail "$dir/none.vhd" lunar disk create "$dir/x.vhd" --parent "$dir/none.vhd"
+expect_fail "$dir/none.vhd" \
+    lunar disk create "$dir/x.vhd" --parent "$dir/none.vhd"
 [ ! -e "$dir/x.vhd" ] || fail "a failed create left a file"
 expect_fail 'size' lunar disk create "$dir/x.vhd" --size 0
 expect_fail 'only vhd' lunar disk create "$dir/x.vhd" --size 1M --format vhdx
