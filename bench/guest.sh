@@ -26,7 +26,7 @@ sample() {
     IFS=- read -r rw size depth <<<"$2"
     in_guest "fio --name=bench --filename=$1 --rw=$rw --bs=$size \
         --iodepth=$depth --ioengine=libaio --direct=1 --thread \
-        --runtime=$BENCH_SECONDS --time_based --randrepeat=0 \
+        --runtime=${bench_ms}ms --time_based --randrepeat=0 \
         --norandommap --minimal" | io_rate "$2"
 }
 sample_lunar() { sample "$ours" "$1"; }

@@ -26,6 +26,7 @@ export TMPDIR=${BENCH_DIR:-/dev/shm}
 . "$(dirname "${BASH_SOURCE[0]}")/../tests/lib/system.sh"
 BENCH_ROUNDS=${BENCH_ROUNDS:-5}
 BENCH_SECONDS=${BENCH_SECONDS:-1}
+bench_ms=$(awk -v s="$BENCH_SECONDS" 'BEGIN { printf "%d", 1000 * s }')
 here=$top/bench
 # shellcheck disable=SC2034 # for parts
 tools=$top/build/${VARIANT:-release}/bench
@@ -108,7 +109,7 @@ io() {
     IFS=- read -r rw size depth <<<"$row"
     fio --name=bench --filename="$file" --rw="$rw" --bs="$size" \
         --iodepth="$depth" --ioengine=libaio --direct=1 --thread \
-        --runtime="$BENCH_SECONDS" --time_based --randrepeat=0 --norandommap \
+        --runtime="${bench_ms}ms" --time_based --randrepeat=0 --norandommap \
         --minimal 2>"$dir/fio.log" | io_rate "$row"
 }
 
