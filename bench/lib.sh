@@ -18,14 +18,14 @@
 # brackets, the smallest and the largest.
 #
 # BENCH_ROUNDS   turns of each contender (5)
-# BENCH_SECONDS  how long one sample takes (1)
+# BENCH_SECONDS  how long one sample takes (0.5)
 # BENCH_DIR      where LUNs and disks are made: a tmpfs (/dev/shm)
 # shellcheck shell=bash
 
 export TMPDIR=${BENCH_DIR:-/dev/shm}
 . "$(dirname "${BASH_SOURCE[0]}")/../tests/lib/system.sh"
 BENCH_ROUNDS=${BENCH_ROUNDS:-5}
-BENCH_SECONDS=${BENCH_SECONDS:-1}
+BENCH_SECONDS=${BENCH_SECONDS:-0.5}
 bench_ms=$(awk -v s="$BENCH_SECONDS" 'BEGIN { printf "%d", 1000 * s }')
 here=$top/bench
 # shellcheck disable=SC2034 # for parts

@@ -9,7 +9,7 @@ need qemu-img
 
 size=4G
 block=2097152
-many=$(awk -v s="$BENCH_SECONDS" 'BEGIN { printf "%d", 80000 * s }')
+many=$(awk -v s="$BENCH_SECONDS" 'BEGIN { printf "%d", 160000 * s }')
 
 # A load: row, disk (new, or as the load before left it), read or write, bytes,
 # step, requests, offset of the first.  "alloc" opens a block with each request,
