@@ -186,7 +186,7 @@ lun_sum=$(guest 'set -e
 
 step "guest: unmounts, sums up the whole disk"
 guest 'umount /mnt'
-whole_sum=$(guest 'sha256sum </dev/sda | cut -d" " -f1')
+whole_sum=$(guest 'sha256sum </dev/sda | cut -d" " -f1' 300)
 
 step "hot remove: both, while the guest runs"
 lunar detach web 0
