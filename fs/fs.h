@@ -297,22 +297,28 @@ struct fs_fuse;
 struct fs_fuse_args {
     struct loop *loop;      /* serves the requests; is running */
     const char *mountpoint; /* must exist */
-    /* Hand-over from an earlier process: its /dev/fuse, still mounted, and
-     * the first request the kernel sent it.  fd -1: mount. */
-    int fd;
-    const void *init;
-    size_t init_bytes;
+    uint64_t incarnation;   /* of this run; never used before */
+    /* Taking over from a process that is no more: its fs_fuse_fd(), still
+     * mounted, and its fs_fuse_kept_fd().  fd -1: mount; kept_fd -1: begin.
+     * Ownership: taken, also on errors. */
+    int fd, kept_fd;
     /* The kernel may cache names and attributes for so long.  Right while
      * this host is the only one: each change passes the kernel, or is told
      * to it (docs/posix.md).  0: it asks each time. */
     unsigned cache_s;
 };
 
-/* Mount, or take over, and serve.  A dead mount of an earlier run is cleared.
+/* Mount and serve; or take over, and serve from fs_fuse_resume() on.  A dead
+ * mount of an earlier run is cleared.
  * Errors: E_NOENT, E_NOTDIR (mount point), E_BUSY (something else is mounted
  * there), E_PERM, E_IO.  Context: blocks; not args.loop's thread. */
 MUST_CHECK enum err fs_fuse_start(const struct fs_fuse_args *args,
                                   struct diag *why, struct fs_fuse **ret_fuse);
+/* After taking over, when the volumes are there again: have the kernel send
+ * again what nobody answered, and serve.
+ * Errors: E_UNSUPPORTED - before Linux 6.9 it cannot, and those who wait go on
+ * waiting; it serves all the same.  Context: as fs_fuse_start(). */
+MUST_CHECK enum err fs_fuse_resume(struct fs_fuse *fuse);
 /* Unmount (lazily if it is busy: users get ENOTCONN), close what is open.
  * Context: blocks; not args.loop's thread. */
 void fs_fuse_stop(struct fs_fuse *fuse);
@@ -329,6 +335,6 @@ MUST_CHECK enum err fs_fuse_remove_volume(struct fs_fuse *fuse,
 
 /* What a successor needs.  Valid until fs_fuse_stop(). */
 int fs_fuse_fd(const struct fs_fuse *fuse);
-const void *fs_fuse_init(const struct fs_fuse *fuse, size_t *ret_bytes);
+int fs_fuse_kept_fd(const struct fs_fuse *fuse);
 
 #endif

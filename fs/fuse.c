@@ -114,9 +114,9 @@ static void errand_run(struct task *task)
     sem_post(&errand->done);
 }
 
-static enum err on_loop(struct fs_fuse *fuse,
-                        enum err (*run)(struct fs_fuse *fuse, void *arg),
-                        void *arg)
+enum err fuse_on_loop(struct fs_fuse *fuse,
+                      enum err (*run)(struct fs_fuse *fuse, void *arg),
+                      void *arg)
 {
     struct errand errand = {
         .task.run = errand_run, .fuse = fuse, .run = run, .arg = arg};
@@ -174,10 +174,10 @@ enum err fs_fuse_add_volume(struct fs_fuse *fuse, const char *name,
     v->number = number;
     v->client = client;
     v->fuse = fuse;
-    e = on_loop(fuse, volume_enter, v);
+    e = fuse_on_loop(fuse, volume_enter, v);
     if (e)
         return e;
-    (void)TAKE(v);
+    fuse_reopen(TAKE(v));
     root_changed(fuse);
     return E_OK;
 }
@@ -213,7 +213,7 @@ enum err fs_fuse_remove_volume(struct fs_fuse *fuse, uint16_t number)
     enum err e;
 
     sem_init(&d.done, 0, 0);
-    e = on_loop(fuse, volume_leave, &d);
+    e = fuse_on_loop(fuse, volume_leave, &d);
     if (!e) {
         sem_wait_all(&d.done);
         d.volume->client->changed = NULL;
@@ -308,22 +308,13 @@ static enum err session_start(struct fs_fuse *fuse)
 
 /* -- fetching requests ----------------------------------------------------- */
 
-static void keep_init(struct fs_fuse *fuse, const void *request, size_t bytes)
-{
-    const struct fuse_in_header *in = request;
-
-    if (in->opcode != FUSE_INIT || bytes > sizeof fuse->init)
-        return;
-    memcpy(fuse->init, request, bytes);
-    fuse->init_bytes = bytes;
-}
-
 static void process(struct fs_fuse *fuse, void *request, size_t bytes)
 {
     struct fuse_buf buf = {.size = bytes, .mem = request};
+    const struct fuse_in_header *in = request;
 
-    if (!fuse->init_bytes)
-        keep_init(fuse, request, bytes);
+    if (in->opcode == FUSE_INIT)
+        fuse_kept_set_init(fuse->kept, request, bytes);
     fuse_session_process_buf(fuse->session, &buf);
 }
 
@@ -429,6 +420,7 @@ static void fuse_freep(struct fs_fuse **at)
     if (fuse->buffers)
         munmap(fuse->buffers, (size_t)FUSE_OPS * FUSE_BUFFER_BYTES);
     free(fuse->ops);
+    fuse_kept_free(fuse->kept);
     free(fuse->mountpoint);
     free(fuse);
 }
@@ -490,28 +482,28 @@ static enum err mount_it(struct fs_fuse *fuse, struct diag *why)
 
 /* Take over from an earlier process: the kernel's INIT is processed again, so
  * that libfuse knows what was agreed, and the answer goes nowhere. */
-static enum err adopt(struct fs_fuse *fuse, const struct fs_fuse_args *args,
-                      struct diag *why)
+static enum err adopt(struct fs_fuse *fuse, struct diag *why)
 {
     struct fuse_op *op = container_of(fuse->idle.next, struct fuse_op, link);
+    size_t bytes;
+    const void *init = fuse_kept_init(fuse->kept, &bytes);
 
-    if (args->init_bytes < sizeof(struct fuse_in_header) ||
-        args->init_bytes > sizeof fuse->init)
+    if (!init || bytes < sizeof(struct fuse_in_header))
         return diag_fail(why, E_INVAL,
                          "the FUSE connection handed over came "
                          "without its INIT request");
-    memcpy(op->request, args->init, args->init_bytes);
+    memcpy(op->request, init, bytes);
     fuse->replaying = true;
-    process(fuse, op->request, args->init_bytes);
+    process(fuse, op->request, bytes);
     fuse->replaying = false;
-    if (!fuse->init_bytes)
+    if (!fuse->init_answered)
         return diag_fail(why, E_INVAL,
                          "what was handed over with the FUSE "
                          "connection is no INIT request");
     return E_OK;
 }
 
-static enum err serve(struct fs_fuse *fuse, void *arg)
+enum err fuse_serve(struct fs_fuse *fuse, void *arg)
 {
     enum err e;
 
@@ -520,15 +512,18 @@ static enum err serve(struct fs_fuse *fuse, void *arg)
         .fd = fuse->fd, .events = EPOLLIN, .ready = requests_ready};
     fuse->poller = (struct poller){.poll = poll_requests, .arm = arm_requests};
     e = loop_fd_add(fuse->loop, &fuse->events);
-    if (!e)
-        loop_poller_add(fuse->loop, &fuse->poller);
-    return e;
+    if (e)
+        return e;
+    loop_poller_add(fuse->loop, &fuse->poller);
+    fuse->serving = true;
+    return E_OK;
 }
 
 static enum err serve_no_more(struct fs_fuse *fuse, void *arg)
 {
-    loop_poller_remove(fuse->loop, &fuse->poller);
-    if (!fuse->dead)
+    if (fuse->serving)
+        loop_poller_remove(fuse->loop, &fuse->poller);
+    if (fuse->serving && !fuse->dead)
         loop_fd_remove(fuse->loop, &fuse->events);
     fuse->dead = true;
     fuse->drained = arg;
@@ -545,6 +540,9 @@ static enum err fuse_new(const struct fs_fuse_args *args,
     if (!fuse)
         return E_NOMEM;
     fuse->fd = args->fd;
+    e = fuse_kept_new(args->kept_fd, args->incarnation, &fuse->kept);
+    if (e)
+        return e;
     fuse->loop = args->loop;
     fuse->cache_s = args->cache_s;
     fuse->since_s = (int64_t)(clock_wall_ns(clock_system()) / NS_PER_S);
@@ -574,12 +572,12 @@ static enum err start(struct fs_fuse *fuse, const struct fs_fuse_args *args,
     }
     e = session_start(fuse);
     if (!e && args->fd >= 0)
-        e = adopt(fuse, args, why);
+        e = adopt(fuse, why);
     if (!e)
         e = fuse_notify_start(fuse);
-    if (e)
-        return e;
-    e = on_loop(fuse, serve, NULL);
+    if (e || args->fd >= 0)
+        return e; /* fs_fuse_resume() begins to serve */
+    e = fuse_on_loop(fuse, fuse_serve, NULL);
     if (e)
         fuse_notify_stop(fuse);
     return e;
@@ -623,7 +621,7 @@ void fs_fuse_stop(struct fs_fuse *fuse)
         return;
     unmount(fuse);
     sem_init(&drained, 0, 0);
-    (void)!on_loop(fuse, serve_no_more, &drained);
+    (void)!fuse_on_loop(fuse, serve_no_more, &drained);
     sem_wait_all(&drained);
     sem_destroy(&drained);
     fuse_notify_stop(fuse);
@@ -643,8 +641,7 @@ int fs_fuse_fd(const struct fs_fuse *fuse)
     return fuse->fd;
 }
 
-const void *fs_fuse_init(const struct fs_fuse *fuse, size_t *ret_bytes)
+int fs_fuse_kept_fd(const struct fs_fuse *fuse)
 {
-    *ret_bytes = fuse->init_bytes;
-    return fuse->init;
+    return fuse_kept_fd(fuse->kept);
 }

@@ -6,11 +6,12 @@
  *   fuse_dir.c    directories; the root, which lists volumes; statfs
  *   fuse_file.c   open files: read, write, fsync, fallocate, seek, copy
  *   fuse_notify.c   telling the kernel what changed behind its back
+ *   fuse_adopt.c    the mount of a process that was killed (docs/holder.md)
+ *   fuse_kept.c     what such a process leaves behind
  *
  * Node ids are numbers: st_ino, 16 bits of volume and 48 of inode, never used
  * twice.  So nothing is kept per name that the kernel knows, FORGET has
- * nothing to do, and a successor understands what it is asked.  Likewise file
- * handles: whose file it is says the node id.
+ * nothing to do, and a successor understands what it is asked.
  *
  * All requests are served on one loop (facts: one thread that drains the
  * descriptor until EAGAIN serves twice as much as several), so nothing here
@@ -23,6 +24,7 @@
 
 #include "base/worker.h"
 #include "fs/client.h"
+#include "fs/fuse_kept.h"
 
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
@@ -38,9 +40,9 @@ enum {
         sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in),
     /* libfuse takes 256 pages and one for the headers; one page before. */
     FUSE_BUFFER_BYTES = FUSE_DATA_BYTES + 3 * FUSE_PAGE,
-    FUSE_FILE_BUCKETS = 1024,
-    FUSE_INIT_BYTES_MAX = 256
+    FUSE_FILE_BUCKETS = 1024
 };
+static_assert((int)FUSE_OPS == (int)FUSE_KEPT_REQUESTS, "one note per op");
 #define FUSE_INO_BITS 48
 #define FUSE_INO_MASK ((UINT64_C(1) << FUSE_INO_BITS) - 1)
 
@@ -94,9 +96,8 @@ struct fs_fuse {
     char *mountpoint;
     struct fuse_session *session;
     int fd;
-    bool dead, mounted, replaying, init_answered;
-    uint8_t init[FUSE_INIT_BYTES_MAX];
-    size_t init_bytes;
+    bool dead, mounted, replaying, init_answered, serving;
+    struct fuse_kept *kept;
     double cache_s;
     int64_t since_s; /* the root's times */
     struct poller poller;
@@ -143,6 +144,10 @@ void fuse_op_error(struct fuse_op *op, enum err e); /* E_OK too; ends it */
  * op->call and need not free it. */
 fs_args *fuse_op_call(struct fuse_op *op, fs_op what);
 void fuse_op_send(struct fuse_op *op, void (*done)(struct fs_call *call));
+/* The same for what must not be done twice when it is resent (I7). */
+void fuse_op_send_once(struct fuse_op *op, void (*done)(struct fs_call *call));
+/* The kernel's number of the request, with FUSE_RESENT. */
+uint64_t fuse_op_unique(const struct fuse_op *op);
 struct fuse_op *fuse_op_of_call(struct fs_call *call);
 /* Start an io on `file`. */
 struct fs_io *fuse_op_io(struct fuse_op *op, enum fs_io_op what,
@@ -163,6 +168,12 @@ void fuse_stat_fill(const struct fuse_volume *v, const fs_attr *attr,
 /* -- fuse.c ---------------------------------------------------------------- */
 
 struct fuse_volume *fuse_volume_find(struct fs_fuse *fuse, uint64_t node);
+/* Run it on the mount's loop and wait; not on that loop's thread. */
+enum err fuse_on_loop(struct fs_fuse *fuse,
+                      enum err (*run)(struct fs_fuse *fuse, void *arg),
+                      void *arg);
+/* Begin to fetch requests.  The mount's loop. */
+enum err fuse_serve(struct fs_fuse *fuse, void *arg);
 struct fuse_volume *fuse_volume_named(struct fs_fuse *fuse, const char *name);
 /* A request or a file less: somebody may wait for it. */
 void fuse_check_drained(struct fs_fuse *fuse);
@@ -170,10 +181,22 @@ void fuse_check_drained(struct fs_fuse *fuse);
 /* -- fuse_file.c ----------------------------------------------------------- */
 
 struct fuse_file *fuse_file_find(struct fs_fuse *fuse, uint64_t node);
+/* The kernel has it open once more.  Errors: E_NOMEM. */
+MUST_CHECK enum err fuse_file_enter(struct fuse_volume *v, uint64_t node,
+                                    struct fs_file *file, uint32_t mode,
+                                    bool write);
 /* Close everything that the kernel has open; fuse_check_drained() tells. */
 void fuse_files_close(struct fs_fuse *fuse);
 /* A file was created with an open reference: answer CREATE. */
 void fuse_create_reply(struct fuse_op *op);
+/* Answer a CREATE that was executed before, if its file is open since. */
+bool fuse_create_again(struct fuse_op *op);
+
+/* -- fuse_adopt.c ---------------------------------------------------------- */
+
+/* Open what the kernel has open of this volume, for a process that is no more.
+ * Context: blocks; not the mount's loop's thread. */
+void fuse_reopen(struct fuse_volume *v);
 
 /* -- fuse_notify.c --------------------------------------------------------- */
 

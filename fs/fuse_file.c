@@ -29,21 +29,22 @@ struct fuse_file *fuse_file_find(struct fs_fuse *fuse, uint64_t node)
     return NULL;
 }
 
-static enum err file_opened(struct fuse_op *op, bool write)
+enum err fuse_file_enter(struct fuse_volume *v, uint64_t node,
+                         struct fs_file *file, uint32_t mode, bool write)
 {
-    struct fuse_file *f = fuse_file_find(op->fuse, op->node);
+    struct fuse_file *f = fuse_file_find(v->fuse, node);
 
     if (!f) {
         f = calloc(1, sizeof *f);
         if (!f)
             return E_NOMEM;
-        f->volume = op->volume;
-        f->node = op->node;
-        f->file = op->io.file;
-        f->volume->files++;
-        list_push_front(bucket_of(op->fuse, op->node), &f->link);
+        f->volume = v;
+        f->node = node;
+        f->file = file;
+        v->files++;
+        list_push_front(bucket_of(v->fuse, node), &f->link);
     }
-    f->mode = op->io.attr.mode;
+    f->mode = mode;
     f->readers += !write;
     f->writers += write;
     atomic_fetch_add(&f->file->kernel_opens, 1);
@@ -73,12 +74,12 @@ static bool opens_to_write(uint32_t flags)
     return (flags & O_ACCMODE) != O_RDONLY;
 }
 
-/* What the coordinator counts it as is all that a handle says. */
-static struct fuse_open_out open_reply(const struct fuse_op *op, bool write)
+static struct fuse_open_out open_reply(const struct fuse_op *op,
+                                       const struct fs_file *file, uint64_t fh)
 {
-    struct fuse_open_out out = {.fh = write, .open_flags = FOPEN_KEEP_CACHE};
+    struct fuse_open_out out = {.fh = fh, .open_flags = FOPEN_KEEP_CACHE};
 
-    if (op->flags & O_DIRECT || atomic_load(&op->io.file->foreign))
+    if (op->flags & O_DIRECT || atomic_load(&file->foreign))
         out.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
     return out;
 }
@@ -90,43 +91,72 @@ static void closed_again(struct fs_io *io, enum err e)
 }
 
 /* Enter it; if that fails, close it and say so. */
-static bool enter(struct fuse_op *op, bool write)
+static bool enter(struct fuse_op *op, bool write, uint64_t *ret_fh)
 {
     struct fs_file *file = op->io.file;
+    struct fuse_handle h = {.node = op->node, .write = write};
+    enum err e = fuse_kept_open(op->fuse->kept, fuse_op_unique(op), &h);
 
-    if (!file_opened(op, write))
+    if (!e) {
+        e = fuse_file_enter(op->volume, op->node, file, op->io.attr.mode,
+                            write);
+        if (e)
+            fuse_kept_close(op->fuse->kept, h.fh, &write);
+    }
+    if (!e) {
+        *ret_fh = h.fh;
         return true;
+    }
     fuse_op_io(op, FS_IO_CLOSE, file)->write = write;
     fuse_op_submit(op, closed_again);
     return false;
 }
 
+/* not fuse_reply_open(): libfuse has no word for parallel writes */
+static void answer_open(struct fuse_op *op, const struct fs_file *file,
+                        uint64_t fh)
+{
+    struct fuse_open_out out = open_reply(op, file, fh);
+
+    fuse_reply_buf(op->req, (const char *)&out, sizeof out);
+    fuse_op_end(op);
+}
+
 static void opened(struct fs_io *io, enum err e)
 {
     struct fuse_op *op = fuse_op_of_io(io);
-    bool write = opens_to_write(op->flags);
-    struct fuse_open_out out;
+    uint64_t fh;
 
-    if (e) {
+    if (e)
         fuse_op_error(op, e);
-        return;
-    }
-    if (!enter(op, write))
-        return;
-    /* not fuse_reply_open(): libfuse has no word for parallel writes */
-    out = open_reply(op, write);
-    fuse_reply_buf(op->req, (const char *)&out, sizeof out);
-    fuse_op_end(op);
+    else if (enter(op, opens_to_write(op->flags), &fh))
+        answer_open(op, io->file, fh);
+}
+
+/* This request has opened it before, for a process that is no more. */
+static struct fuse_file *opened_before(const struct fuse_op *op,
+                                       struct fuse_handle *ret_handle)
+{
+    return fuse_kept_opened(op->fuse->kept, fuse_op_unique(op), ret_handle)
+               ? fuse_file_find(op->fuse, ret_handle->node)
+               : NULL;
 }
 
 static void handle_open(fuse_req_t req, fuse_ino_t node,
                         struct fuse_file_info *fi)
 {
     struct fuse_op *op = fuse_op_begin(req, node);
+    struct fuse_handle h;
+    struct fuse_file *before;
 
     if (!op)
         return;
     op->flags = (uint32_t)fi->flags;
+    before = opened_before(op, &h);
+    if (before) {
+        answer_open(op, before->file, h.fh);
+        return;
+    }
     fuse_op_io(op, FS_IO_OPEN, NULL)->ino = ino_of(node);
     op->io.write = opens_to_write(op->flags);
     fuse_op_submit(op, opened);
@@ -153,7 +183,8 @@ static struct fuse_attr attr_out(const struct stat *st)
 
 /* A created file counts as read: handles are refused to writers, and nobody
  * can hold one of it yet. */
-void fuse_create_reply(struct fuse_op *op)
+static void answer_create(struct fuse_op *op, const struct fs_file *file,
+                          uint64_t fh)
 {
     struct {
         struct fuse_entry_out entry;
@@ -161,8 +192,6 @@ void fuse_create_reply(struct fuse_op *op)
     } out;
     struct fuse_entry_param e;
 
-    if (!enter(op, false))
-        return;
     fuse_entry_fill(op->volume, &op->io.attr, &e);
     memset(&out, 0, sizeof out);
     out.entry =
@@ -171,9 +200,27 @@ void fuse_create_reply(struct fuse_op *op)
                                 .entry_valid = (uint64_t)e.entry_timeout,
                                 .attr_valid = (uint64_t)e.attr_timeout,
                                 .attr = attr_out(&e.attr)};
-    out.open = open_reply(op, false);
+    out.open = open_reply(op, file, fh);
     fuse_reply_buf(op->req, (const char *)&out, sizeof out);
     fuse_op_end(op);
+}
+
+void fuse_create_reply(struct fuse_op *op)
+{
+    uint64_t fh;
+
+    if (enter(op, false, &fh))
+        answer_create(op, op->io.file, fh);
+}
+
+bool fuse_create_again(struct fuse_op *op)
+{
+    struct fuse_handle h;
+    struct fuse_file *before = opened_before(op, &h);
+
+    if (before)
+        answer_create(op, before->file, h.fh);
+    return before != NULL;
 }
 
 static void released(struct fs_io *io, enum err e)
@@ -184,9 +231,15 @@ static void released(struct fs_io *io, enum err e)
 static void handle_release(fuse_req_t req, fuse_ino_t node,
                            struct fuse_file_info *fi)
 {
-    struct fuse_op *op = fuse_op_begin_file(req, node);
-    bool write = fi->fh & 1;
+    struct fs_fuse *fuse = fuse_req_userdata(req);
+    struct fuse_op *op;
+    bool write;
 
+    if (!fuse_kept_close(fuse->kept, fi->fh, &write)) {
+        fuse_reply_err(req, 0); /* resent: it is closed */
+        return;
+    }
+    op = fuse_op_begin_file(req, node);
     if (!op)
         return;
     fuse_op_io(op, FS_IO_CLOSE, file_closed(op->file, write))->write = write;

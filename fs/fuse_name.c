@@ -144,7 +144,7 @@ static void handle_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
     if (!op)
         return;
     create_call(op, name, mode)->rdev = (uint32_t)rdev;
-    fuse_op_send(op, created);
+    fuse_op_send_once(op, created);
 }
 
 static void handle_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
@@ -155,7 +155,7 @@ static void handle_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
     if (!op)
         return;
     create_call(op, name, S_IFDIR | (mode & ~(mode_t)S_IFMT));
-    fuse_op_send(op, created);
+    fuse_op_send_once(op, created);
 }
 
 static void handle_symlink(fuse_req_t req, const char *target,
@@ -166,7 +166,7 @@ static void handle_symlink(fuse_req_t req, const char *target,
     if (!op)
         return;
     create_call(op, name, S_IFLNK | ACCESSPERMS)->target = mutable(target);
-    fuse_op_send(op, created);
+    fuse_op_send_once(op, created);
 }
 
 static void opened_new(struct fs_io *io, enum err e)
@@ -179,20 +179,25 @@ static void opened_new(struct fs_io *io, enum err e)
         fuse_create_reply(op);
 }
 
-/* The coordinator counts the new file as open: the client takes it over. */
+/* The coordinator counts the new file as open: the client takes it over.  Of
+ * a request that was resent only the fact is stored: then it is opened, unless
+ * it was in the first try. */
 static void created_open(struct fs_call *call)
 {
     struct fuse_op *op = fuse_op_of_call(call);
     fs_attr attr = RESULT(call).create;
+    bool stored = call->reply.stored;
     struct fs_io *io;
 
     if (failed(op))
         return;
     fs_call_fini(call);
     op->node = node_of(op->volume, attr.ino);
-    io = fuse_op_io(op, FS_IO_ADOPT, NULL);
+    io = fuse_op_io(op, stored ? FS_IO_OPEN : FS_IO_ADOPT, NULL);
     io->ino = attr.ino;
     io->attr = attr;
+    if (stored && fuse_create_again(op))
+        return;
     fuse_op_submit(op, opened_new);
 }
 
@@ -205,7 +210,7 @@ static void handle_create(fuse_req_t req, fuse_ino_t parent, const char *name,
         return;
     op->flags = (uint32_t)fi->flags;
     create_call(op, name, S_IFREG | (mode & ~(mode_t)S_IFMT))->open = true;
-    fuse_op_send(op, created_open);
+    fuse_op_send_once(op, created_open);
 }
 
 /* -- unlink, rename, link, readlink ---------------------------------------- */
@@ -217,7 +222,7 @@ static void handle_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
     if (!op)
         return;
     fuse_op_call(op, FS_OP_UNLINK)->fs_args_u.unlink = name_args(parent, name);
-    fuse_op_send(op, answer_error);
+    fuse_op_send_once(op, answer_error);
 }
 
 static void handle_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -227,7 +232,7 @@ static void handle_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     if (!op)
         return;
     fuse_op_call(op, FS_OP_RMDIR)->fs_args_u.rmdir = name_args(parent, name);
-    fuse_op_send(op, answer_error);
+    fuse_op_send_once(op, answer_error);
 }
 
 static bool same_volume(uint64_t a, uint64_t b)
@@ -254,7 +259,7 @@ static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
                          .new_parent = ino_of(new_parent),
                          .new_name = mutable(new_name),
                          .flags = flags};
-    fuse_op_send(op, answer_error);
+    fuse_op_send_once(op, answer_error);
 }
 
 static void linked(struct fs_call *call)
@@ -282,7 +287,7 @@ static void handle_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t parent,
         return;
     fuse_op_call(op, FS_OP_LINK)->fs_args_u.link = (fs_link_args){
         .ino = ino_of(node), .parent = ino_of(parent), .name = mutable(name)};
-    fuse_op_send(op, linked);
+    fuse_op_send_once(op, linked);
 }
 
 static void target_read(struct fs_call *call)
@@ -485,7 +490,7 @@ static void handle_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st,
         fuse_op_io(op, FS_IO_SETATTR, file)->setattr = args->fs_args_u.setattr;
         fuse_op_submit(op, was_set);
     } else {
-        fuse_op_send(op, got_attr);
+        fuse_op_send_once(op, got_attr);
     }
 }
 
@@ -518,7 +523,7 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t node, const char *name,
     a.value.value_len = (uint32_t)size;
     a.flags = (uint32_t)flags;
     fuse_op_call(op, FS_OP_XATTR_SET)->fs_args_u.xattr_set = a;
-    fuse_op_send(op, answer_error);
+    fuse_op_send_once(op, answer_error);
 }
 
 /* Size 0 asks how much there is. */
@@ -585,7 +590,7 @@ static void handle_removexattr(fuse_req_t req, fuse_ino_t node,
         return;
     fuse_op_call(op, FS_OP_XATTR_REMOVE)->fs_args_u.xattr_remove =
         xattr_args(op, name);
-    fuse_op_send(op, answer_error);
+    fuse_op_send_once(op, answer_error);
 }
 
 void fuse_name_handlers(struct fuse_lowlevel_ops *ops)

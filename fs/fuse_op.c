@@ -88,6 +88,20 @@ void fuse_op_send(struct fuse_op *op, void (*done)(struct fs_call *call))
     fs_link_send(fs_client_link(op->volume->client), &op->call);
 }
 
+uint64_t fuse_op_unique(const struct fuse_op *op)
+{
+    const struct fuse_in_header *in = (const void *)op->request;
+
+    return in->unique;
+}
+
+void fuse_op_send_once(struct fuse_op *op, void (*done)(struct fs_call *call))
+{
+    op->call.once = fuse_kept_once(
+        op->fuse->kept, (uint32_t)(op - op->fuse->ops), fuse_op_unique(op));
+    fuse_op_send(op, done);
+}
+
 struct fs_io *fuse_op_io(struct fuse_op *op, enum fs_io_op what,
                          struct fs_file *file)
 {
@@ -160,6 +174,11 @@ void fuse_entry_fill(struct fuse_volume *v, fs_attr *attr,
 void fuse_op_entry(struct fuse_op *op, fs_attr *attr)
 {
     struct fuse_entry_param entry;
+
+    if (!attr->mode) { /* made by a request that was resent, gone since */
+        fuse_op_error(op, E_STALE);
+        return;
+    }
 
     fuse_entry_fill(op->volume, attr, &entry);
     fuse_reply_entry(op->req, &entry);

@@ -3,6 +3,8 @@
  *   state directory (lock, incarnation) -> reactors -> mount -> volumes
  *   -> VMs and disks -> control socket;  stopping goes the other way round
  *
+ * A mount that is taken over is served from when its volumes are there again;
+ * until then nothing here may touch a path on it (docs/holder.md).
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lunard/lunard.h"
 
@@ -19,6 +21,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -166,17 +169,77 @@ static enum err start_reactors(struct daemon *d, struct diag *why)
     return E_OK;
 }
 
+/* The holder's name for /dev/fuse and what belongs to it. */
+static const char mount_name[] = "mount";
+enum { MOUNT_FUSE, MOUNT_KEPT, MOUNT_FDS };
+
+/* The mount of a process that was killed.  If it cannot be had its users get
+ * ENOTCONN, and a new one takes its place. */
+static void adopt_mount(struct daemon *d, struct fs_fuse_args args)
+{
+    struct diag why = {0};
+    int fds[KEEP_FDS_MAX];
+    enum err e;
+
+    if (!d->keep || keep_take(d->keep, mount_name, fds) != MOUNT_FDS)
+        return;
+    args.fd = fds[MOUNT_FUSE];
+    args.kept_fd = fds[MOUNT_KEPT];
+    e = fs_fuse_start(&args, &why, &d->fuse);
+    d->adopted = e == E_OK;
+    if (d->adopted)
+        return;
+    log_error("%s: cannot be taken over: %s", args.mountpoint,
+              diag_text(&why, e));
+    umount2(args.mountpoint, MNT_DETACH);
+    (void)!keep_drop(d->keep, mount_name);
+}
+
+static enum err keep_mount(struct daemon *d, struct diag *why)
+{
+    int fds[MOUNT_FDS];
+    enum err e;
+
+    if (!d->keep)
+        return E_OK;
+    fds[MOUNT_FUSE] = fs_fuse_fd(d->fuse);
+    fds[MOUNT_KEPT] = fs_fuse_kept_fd(d->fuse);
+    e = keep_put(d->keep, mount_name, fds, MOUNT_FDS);
+    return e ? diag_fail(why, e, "the holder: %s", err_text(e)) : E_OK;
+}
+
 static enum err start_mount(struct daemon *d, struct diag *why)
 {
     struct fs_fuse_args args = {
         .loop = d->loops[0],
         .mountpoint = d->config.root,
+        .incarnation = d->incarnation,
         .fd = -1,
+        .kept_fd = -1,
         .cache_s = CACHE_S,
     };
-    enum err e = make_directory(d->config.root, 0755, why);
+    enum err e;
 
-    return e ? e : fs_fuse_start(&args, why, &d->fuse);
+    adopt_mount(d, args);
+    if (d->adopted)
+        return E_OK;
+    e = make_directory(d->config.root, 0755, why);
+    if (!e)
+        e = fs_fuse_start(&args, why, &d->fuse);
+    return e ? e : keep_mount(d, why);
+}
+
+static enum err resume_mount(struct daemon *d, struct diag *why)
+{
+    enum err e = d->adopted ? fs_fuse_resume(d->fuse) : E_OK;
+
+    if (e == E_UNSUPPORTED) {
+        log_warning("%s: this kernel cannot send requests again: who waits "
+                    "for an answer of the process before goes on waiting",
+                    d->config.root);
+        return E_OK;
+    }
+    return e ? diag_fail(why, e, "%s: %s", d->config.root, err_text(e)) : E_OK;
 }
 
 static enum err start_volumes(struct daemon *d, struct diag *why)
@@ -188,6 +251,7 @@ static enum err start_volumes(struct daemon *d, struct diag *why)
         .loops = d->loops,
         .loop_count = d->reactor_count,
         .fuse = d->fuse,
+        .keep = d->keep,
     };
 
     state_path(d, "volumes.json", d->volumes_path);
@@ -225,8 +289,8 @@ static enum err start_control(struct daemon *d, struct diag *why)
 enum err daemon_start(struct daemon *d, struct diag *why)
 {
     static enum err (*const starts[])(struct daemon *, struct diag *) = {
-        claim_state,   guard_memory,  start_reactors, start_mount,
-        start_volumes, start_hotplug, start_control};
+        claim_state,   guard_memory, start_reactors, start_mount,
+        start_volumes, resume_mount, start_hotplug,  start_control};
     enum err e = E_OK;
 
     d->lock_fd = -1;
@@ -249,6 +313,8 @@ void daemon_stop(struct daemon *d)
     e = hotplug_close(TAKE(d->hotplug), &why);
     if (e)
         log_error("%s", diag_text(&why, e));
+    if (d->fuse && d->keep)
+        (void)!keep_drop(d->keep, mount_name); /* or it ends with the holder */
     if (d->fuse)
         fs_fuse_stop(TAKE(d->fuse));
     volumes_close(TAKE(d->volumes));

@@ -37,6 +37,7 @@ struct daemon {
     char volumes_path[CONFIG_PATH_BYTES + 32]; /* state files */
     char vms_path[CONFIG_PATH_BYTES + 32];
     struct keep *keep; /* our end of the holder; NULL: there is none */
+    bool adopted;      /* the mount is that of a process that was killed */
     int flusher_errno, lock_errno; /* of guarding our memory; 0: done */
     struct fs_fuse *fuse;
     struct volumes *volumes;

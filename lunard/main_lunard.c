@@ -23,7 +23,7 @@ static const char usage[] =
     "\n"
     "  --config FILE    instead of " CONFIG_PATH "\n"
     "  --holder         run lunard as a child, and again if it dies: guests\n"
-    "                   wait meanwhile\n"
+    "                   and users of the mount wait meanwhile\n"
     "  --check-config   only say whether the configuration is right\n"
     "  --version\n"
     "\n"

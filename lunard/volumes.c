@@ -44,6 +44,10 @@ struct volume {
     unsigned users; /* volume_get() */
     /* Valid while Direct; changed under admin with no users. */
     struct lun *lun;
+    /* What was promised and not committed; NULL without a holder.  It stays
+     * over failed starts, until a clean end. */
+    struct fs_ledger *ledger;
+    bool adopt; /* the ledger is that of a process that was killed */
     struct fs_coord *coord;
     struct fs_client *client;
 };
@@ -79,6 +83,54 @@ static void volume_shut(struct volume *v)
     lun_close(TAKE(v->lun));
 }
 
+/* -- ledgers --------------------------------------------------------------- */
+
+enum { LEDGER_NAME_BYTES = UUID_TEXT_BYTES + 8 };
+
+static void ledger_name(const struct volume *v,
+                        char ret_name[LEDGER_NAME_BYTES])
+{
+    char uuid[UUID_TEXT_BYTES];
+
+    uuid_to_text(v->uuid, uuid);
+    snprintf(ret_name, LEDGER_NAME_BYTES, "ledger/%s", uuid);
+}
+
+/* The ledger of an earlier process, or a new one that the holder keeps. */
+static enum err ledger_begin(struct volume *v, struct diag *why)
+{
+    struct keep *keep = v->vols->args.keep;
+    int fds[KEEP_FDS_MAX] = {-1}, fd;
+    char name[LEDGER_NAME_BYTES];
+    enum err e;
+
+    if (!keep || v->ledger)
+        return E_OK;
+    ledger_name(v, name);
+    v->adopt = keep_take(keep, name, fds) == 1;
+    e = fs_ledger_new(v->adopt ? fds[0] : -1, &v->ledger);
+    if (!e && !v->adopt) {
+        fd = fs_ledger_fd(v->ledger);
+        e = keep_put(keep, name, &fd, 1);
+    }
+    if (!e)
+        return E_OK;
+    fs_ledger_free(TAKE(v->ledger));
+    return diag_fail(why, e, "%s: ledger: %s", v->url, err_text(e));
+}
+
+/* All is committed. */
+static void ledger_end(struct volume *v)
+{
+    char name[LEDGER_NAME_BYTES];
+
+    if (!v->ledger)
+        return;
+    ledger_name(v, name);
+    (void)!keep_drop(v->vols->args.keep, name); /* else it keeps an empty one */
+    fs_ledger_free(TAKE(v->ledger));
+}
+
 /* Claim the volume on v->lun and make a client of it. */
 static enum err start_on_lun(struct volume *v, struct diag *why)
 {
@@ -88,10 +140,12 @@ static enum err start_on_lun(struct volume *v, struct diag *why)
         .host = vols->args.host,
         .incarnation = vols->args.incarnation,
         .sole = true, /* lun_open() locked out everybody else */
+        .adopt = v->adopt,
         .discard = true,
     };
     struct fs_client_args client = {
         .lun = lun_store(v->lun),
+        .ledger = v->ledger,
         .loop = vols->args.loops[vols->next_loop++ % vols->args.loop_count],
     };
     enum err e = fs_coord_start(lun_store(v->lun), &coord, why, &v->coord);
@@ -102,7 +156,7 @@ static enum err start_on_lun(struct volume *v, struct diag *why)
     e = fs_client_new(&client, &v->client);
     if (e)
         return diag_fail(why, e, "%s: %s", v->url, err_text(e));
-    return E_OK;
+    return v->adopt ? fs_client_recover(v->client, why) : E_OK;
 }
 
 /* Is the volume on the LUN the one that the list says? */
@@ -141,6 +195,8 @@ static enum err volume_start(struct volume *v, struct diag *why)
     else
         e = check_identity(v, &info, why);
     if (!e)
+        e = ledger_begin(v, why);
+    if (!e)
         e = start_on_lun(v, why);
     if (!e) {
         e = fs_fuse_add_volume(v->vols->args.fuse, v->name, v->number,
@@ -149,9 +205,13 @@ static enum err volume_start(struct volume *v, struct diag *why)
             diag_fail(why, e, "volume %s: cannot appear in the mount: %s",
                       v->name, err_text(e));
     }
-    if (e)
+    if (e) {
         volume_shut(v);
-    return e;
+        return e;
+    }
+    fs_coord_settle(v->coord);
+    v->adopt = false;
+    return E_OK;
 }
 
 static enum err volume_stop(struct volume *v, struct diag *why)
@@ -177,6 +237,7 @@ static enum err volume_stop(struct volume *v, struct diag *why)
                          v->name);
     }
     volume_shut(v);
+    ledger_end(v);
     return E_OK;
 }
 
@@ -366,6 +427,7 @@ void volumes_close(struct volumes *vols)
 
         ASSERT(!v->users);
         volume_shut(v);
+        ledger_end(v);
         list_remove(&v->link);
         free(v);
     }
@@ -411,6 +473,7 @@ static enum err forget(struct volumes *vols, struct volume *v, struct diag *why)
 
     delist(vols, v);
     e = save_list(vols, why);
+    ledger_end(v);
     free(v);
     return e;
 }

@@ -5,6 +5,7 @@
 #ifndef LUNAR_LUNARD_VOLUMES_H
 #define LUNAR_LUNARD_VOLUMES_H
 
+#include "base/keep.h"
 #include "base/loop.h"
 #include "fs/fs.h"
 
@@ -20,6 +21,7 @@ struct volumes_args {
     struct loop *const *loops; /* clients are dealt out among them */
     unsigned loop_count;
     struct fs_fuse *fuse; /* where volumes appear */
+    struct keep *keep;    /* where ledgers outlive us; NULL: none do */
 };
 
 /* Read the list and open what can be opened; the rest is Offline, with the

@@ -5,7 +5,9 @@
 #   . "$(dirname "$0")/../lib/daemon.sh"     sources system.sh, too
 #   start_lunard                the mount is $root, `lunar` talks to it
 #   new_volume alpha 1G         a file LUN $dir/alpha.lun, formatted, added
+#   start_lunard --holder       lunard_pid is the holder's
 #   stop_lunard; kill_lunard    by SIGTERM, and it must succeed; by SIGKILL
+#   kill_child                  by SIGKILL the daemon, not its holder
 # shellcheck shell=bash disable=SC2154
 
 . "$(dirname "${BASH_SOURCE[0]}")/system.sh"
@@ -31,7 +33,7 @@ END
 
 start_lunard() {
     [ -e "$dir/lunar.conf" ] || write_config
-    lunard --config "$dir/lunar.conf" 2>>"$dir/lunard.log" &
+    lunard --config "$dir/lunar.conf" "$@" 2>>"$dir/lunard.log" &
     lunard_pid=$!
     wait_for 20 lunar status
 }
@@ -44,6 +46,10 @@ stop_lunard() {
 kill_lunard() {
     kill -9 "$lunard_pid"
     wait "$lunard_pid" || true
+}
+
+kill_child() {
+    kill -9 "$(pgrep -P "$lunard_pid")"
 }
 
 new_volume() {

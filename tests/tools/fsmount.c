@@ -80,8 +80,10 @@ static void serve(const struct options *o, struct store *lun)
         .node = 1, .host = "fsmount", .incarnation = 1, .sole = true};
     struct loop_args loop_args = {
         .name = "mount", .spin_us = SPIN_US, .aio_depth = AIO_DEPTH};
-    struct fs_fuse_args fuse_args = {
-        .mountpoint = o->mountpoint, .fd = -1, .cache_s = o->cache_s};
+    struct fs_fuse_args fuse_args = {.mountpoint = o->mountpoint,
+                                     .fd = -1,
+                                     .kept_fd = -1,
+                                     .cache_s = o->cache_s};
     struct fs_client_args client_args = {.lun = lun};
     struct diag why = {0};
     struct fs_client *client;
@@ -92,6 +94,7 @@ static void serve(const struct options *o, struct store *lun)
     int sig;
 
     coord_args.incarnation = clock_wall_ns(clock_system());
+    fuse_args.incarnation = coord_args.incarnation;
     check(fs_coord_start(lun, &coord_args, &why, &coord), "coordinator", &why);
     check(reactor_start(&loop_args, &reactor), "reactor", NULL);
     fuse_args.loop = client_args.loop = reactor_loop(reactor);

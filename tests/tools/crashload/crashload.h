@@ -1,5 +1,4 @@
 /* tests/tools/crashload/crashload.h - a load that knows what a crash may leave.
- * crash.
  *
  * Several threads work in directories of their own below one mount.  For every
  * file they keep what a crash may leave: for each 512-byte sector the oldest
@@ -9,6 +8,8 @@
  * it is acknowledged, data by fsync.  When the file system under it dies the
  * threads stop; after its return crash_verify() compares, and adopts what it
  * finds: all that is on the disk now is durable.
+ * Under a file system that survives its own crashes ("firm") threads meet no
+ * error and every answered write counts as synced.
  *
  *   main.c    commands on stdin, threads
  *   ops.c     one operation at a time: loosen, do, tighten
@@ -55,6 +56,7 @@ struct crash_thread {
     int dir_fd; /* -1 while the mount is dead */
     uint32_t next_serial;
     uint64_t ops;
+    bool firm; /* data is there once its write is answered */
     struct crash_file files[CRASH_FILES];
     uint8_t *buf; /* CRASH_FILE_BYTES, aligned */
 };

@@ -1,7 +1,7 @@
 /* tests/tools/crashload/main.c - commands on stdin, one thread per directory.
  * Knows nothing of what is mounted.  See crashload.h for the method.
  *
- *   crashload DIR SEED [THREADS]
+ *   crashload DIR SEED [THREADS [firm]]
  *   start    threads begin; answer "started"
  *   stop     they end after the operation at hand; "stopped OPS ERRORS"
  *   wait     until each one met an error; "stopped OPS ERRORS"
@@ -136,7 +136,7 @@ static void command_loop(void)
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: crashload DIR SEED [THREADS]\n");
+        fprintf(stderr, "usage: crashload DIR SEED [THREADS [firm]]\n");
         return 2;
     }
     load.dir = argv[1];
@@ -151,6 +151,7 @@ int main(int argc, char **argv)
         t->index = i;
         t->random = strtoull(argv[2], NULL, 10) * 1000003 + i + 1;
         t->dir_fd = -1;
+        t->firm = argc > 4 && !strcmp(argv[4], "firm");
         t->buf = aligned_alloc(4096, CRASH_FILE_BYTES);
         if (!t->buf)
             abort();

@@ -176,6 +176,16 @@ static void fill(const struct crash_thread *t, const struct crash_file *f,
     }
 }
 
+/* What it holds now stays. */
+static void synced(struct crash_file *f)
+{
+    for (uint32_t i = 0; i < CRASH_SECTORS; i++) {
+        f->sectors[i].min = f->sectors[i].max;
+        f->sectors[i].zero_ok = f->sectors[i].max == 0;
+    }
+    f->size_min = f->size_max;
+}
+
 static int do_write(struct crash_thread *t)
 {
     struct crash_file *f = pick(t, true);
@@ -202,7 +212,11 @@ static int do_write(struct crash_thread *t)
                (off_t)first * CRASH_SECTOR_BYTES);
     if (n < 0)
         return errno;
-    return n == (ssize_t)count * CRASH_SECTOR_BYTES ? 0 : EIO;
+    if (n != (ssize_t)count * CRASH_SECTOR_BYTES)
+        return EIO;
+    if (t->firm)
+        synced(f);
+    return 0;
 }
 
 static int do_fsync(struct crash_thread *t)
@@ -215,11 +229,7 @@ static int do_fsync(struct crash_thread *t)
         return errno;
     if (crash_random(t, 2) ? fsync(f->fd) : fdatasync(f->fd))
         return errno;
-    for (uint32_t i = 0; i < CRASH_SECTORS; i++) {
-        f->sectors[i].min = f->sectors[i].max;
-        f->sectors[i].zero_ok = f->sectors[i].max == 0;
-    }
-    f->size_min = f->size_max;
+    synced(f);
     return 0;
 }
 
