@@ -189,6 +189,7 @@ static enum err open_vhd(struct hotplug *h, const struct disk *disk,
         .path = disk->path,
         .opener = &parents.opener,
         .read_only = disk->read_only,
+        .firm = h->args.keep != NULL,
     };
     enum err e = vhd_open(b->file.store, &args, why, &b->vhd);
 

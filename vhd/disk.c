@@ -141,6 +141,7 @@ enum err vhd_open(struct store *file, const struct vhd_open_args *args,
     if (!v)
         return E_NOMEM;
     v->read_only = args->read_only;
+    v->firm = args->firm;
     list_init(&v->idle_fragments);
     list_init(&v->fragment_waiters);
     for (size_t i = 0; i < VHD_WAIT_BUCKETS; i++)

@@ -140,6 +140,7 @@ struct vhd {
     struct vhd_layer *layers[VHD_CHAIN_MAX]; /* 0: the child, written */
     uint32_t layer_count;
     bool read_only;
+    bool firm;       /* struct vhd_open_args */
     bool submitting; /* inside of store_submit() */
     struct list idle_fragments, fragment_waiters;
     struct list block_waiters[VHD_WAIT_BUCKETS];

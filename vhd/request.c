@@ -80,11 +80,17 @@ void vhd_answer(struct vhd_request *r, enum err e)
         r->io->done(r->io, e);
 }
 
+/* The answer waits for what is still to be made durable. */
+static bool is_firm(const struct vhd_request *r)
+{
+    bool writes = r->io->op != STORE_READ;
+
+    return r->io->flags & STORE_FUA || (r->vhd->firm && writes);
+}
+
 static void request_end(struct vhd_request *r)
 {
-    bool fua = r->io->flags & STORE_FUA;
-
-    if (fua && !r->error && vhd_flush_owed(r->vhd))
+    if (is_firm(r) && !r->error && vhd_flush_owed(r->vhd))
         vhd_flush_join(r);
     else
         vhd_answer(r, r->error);

@@ -74,6 +74,10 @@ struct vhd_open_args {
     struct vhd_opener *opener; /* of parents; differencing only */
     bool read_only;
     enum vhd_size_rule size_rule;
+    /* What is answered outlives this process, also without a flush, because
+     * the guest does (base/keep.h): the answer to a write waits until the
+     * table and bitmaps that it changed are durable. */
+    bool firm;
     uint32_t queue_depth; /* requests below in flight; 0: 128 */
     uint32_t ahead_bytes; /* the file grows by no more at a time; 0: 64 MiB */
 };

@@ -65,6 +65,45 @@ static void write_flushes_nothing(void)
     }
 }
 
+/* The process dies, the file below it does not: what is left of `n` writes,
+ * each into a block of its own, that were answered and not flushed? */
+static uint64_t blocks_left_after_a_death(enum vhd_type type, bool firm,
+                                          uint64_t n)
+{
+    static uint8_t buf[512];
+    uint64_t left = 0;
+    struct rig r;
+
+    rig_init(&r, type);
+    CHECK_OK(vhd_close(r.vhd));
+    CHECK_OK_FATAL(vhd_open(r.counter,
+                            &(struct vhd_open_args){.path = "/d.vhd",
+                                                    .opener = &r.d.opener,
+                                                    .firm = firm},
+                            NULL, &r.vhd));
+    r.disk = vhd_store(r.vhd);
+    for (uint64_t b = 0; b < n; b++)
+        write_sectors(&r, b * BLOCK + 1024, 1);
+    vhd_abandon(r.vhd);
+    r.vhd = disks_open(&r.d, "/d.vhd", r.counter);
+    r.disk = vhd_store(r.vhd);
+    for (uint64_t b = 0; b < n; b++) {
+        uint64_t off = b * BLOCK + 1024;
+
+        CHECK_OK(store_read_sync(r.disk, off, buf, sizeof buf));
+        left += pattern_check(buf, sizeof buf, off, off) == sizeof buf;
+    }
+    rig_fini(&r);
+    return left;
+}
+
+static void firm_answers_outlive_the_process_and_others_need_a_flush(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        CHECK_EQ(blocks_left_after_a_death(types[i], true, 20), 20);
+    CHECK_EQ(blocks_left_after_a_death(VHD_DYNAMIC, false, 20), 0);
+}
+
 static void flush_costs_two_with_new_blocks_one_without_none_if_idle(void)
 {
     struct rig r;
@@ -272,6 +311,7 @@ static void disk_of_a_suspended_machine_is_not_written(void)
 
 static const struct test tests[] = {
     TEST(write_flushes_nothing),
+    TEST(firm_answers_outlive_the_process_and_others_need_a_flush),
     TEST(flush_costs_two_with_new_blocks_one_without_none_if_idle),
     TEST(flushes_at_the_same_time_share_a_round),
     TEST(first_write_at_a_block_start_is_one_request),
