@@ -23,6 +23,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 bin=$top/build/${VARIANT:-release}/bin
 export PATH="$bin:$PATH"
 dir=$(mktemp -d "${TMPDIR:-/tmp}/lunar-system.XXXXXX")
+chmod 755 "$dir" # tests act as other users, too
 undo=()
 
 at_exit() {

@@ -46,7 +46,9 @@ start_lunard --holder
 new_volume crash 1G
 mkdir "$root/crash/load"
 open_files
-coproc crash { exec "$load" "$root/crash/load" "$seed" 4 firm 2>"$dir/load.log"; }
+coproc crash {
+    exec "$load" "$root/crash/load" "$seed" 4 firm 2>"$dir/load.log"
+}
 load_pid=$crash_PID
 at_exit 'kill "$load_pid"'
 

@@ -43,7 +43,7 @@ static int node_new(struct model *m, uint32_t mode, int parent)
                 m->node[i].entry[n] = -1;
             return i;
         }
-    ASSERT(!"model is full");
+    ASSERT(false); /* the model is full: NODES_MAX is too small */
 }
 
 static bool is_dir(const struct model *m, int node)
