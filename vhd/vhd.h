@@ -2,18 +2,21 @@
  *
  *   struct store (the file)  ->  struct vhd  ->  struct store (the guest disk)
  *
- *   pure, no I/O                        shell
- *   format.c   footer, header, CHS      layer.c   load one file of a chain
- *   locator.c  parent locators, paths   chain.c   find and open the parents
- *   utf16.c    … and their characters
- *   bitmap.c   sector bitmaps           create.c  write a new file
- *   table.c    block table in RAM,      check.c   verify, repair
- *              free space               disk.c    open, close, info
- *                                       request.c guest I/O: split, map, wait
- *                                       write.c   allocate and fill blocks
- *                                       space.c   make the file longer, in
- * batches flush.c   what makes writes durable resize.c  a bigger disk under
- * live I/O
+ *   pure, no I/O
+ *     format.c   footer, header, CHS geometry
+ *     locator.c  parent locators, paths    utf16.c  … and their characters
+ *     bitmap.c   sector bitmaps
+ *     table.c    block table in RAM, free space
+ *   shell
+ *     layer.c    load one file of a chain
+ *     chain.c    find and open the parents
+ *     disk.c     open, close, info
+ *     create.c   write a new file          check.c  verify, repair
+ *     request.c  guest I/O: split, map, wait
+ *     write.c    allocate and fill blocks
+ *     space.c    make the file longer, in batches
+ *     flush.c    what makes writes durable
+ *     resize.c   a bigger disk under live I/O
  *
  * Formats, decisions and crash order (I12) are in docs/vhd.md.
  * Start reading at vhd_open(), then request.c.
