@@ -181,7 +181,8 @@ static void runs_add(struct vfs *v, uint64_t lun_bytes, const void *page,
 static enum err db_load_size(struct vfs *v, struct diag *why)
 {
     static const char magic[16] = "SQLite format 3";
-    enum { PAGE_COUNT_AT = 28 }; /* https://sqlite.org/fileformat2.html */
+    /* https://sqlite.org/fileformat2.html */
+    enum { PAGE_BYTES_AT = 16, RESERVED_AT = 20, PAGE_COUNT_AT = 28 };
     uint8_t page[VFS_PAGE_BYTES];
     enum err e = vfs_chunk_read(v, CHUNK_DB, 0, page, sizeof page);
 
@@ -189,6 +190,13 @@ static enum err db_load_size(struct vfs *v, struct diag *why)
         return diag_fail(why, e, "metadata page 1: %s", err_text(e));
     if (memcmp(page, magic, sizeof magic) != 0)
         return E_OK;
+    if (be16_load(page + PAGE_BYTES_AT) != VFS_PAGE_BYTES ||
+        page[RESERVED_AT] != VFS_RESERVED_BYTES)
+        return diag_fail(why, E_CORRUPT,
+                         "metadata page 1: says pages of %u bytes with %u "
+                         "reserved, not %d with %d",
+                         be16_load(page + PAGE_BYTES_AT), page[RESERVED_AT],
+                         VFS_PAGE_BYTES, VFS_RESERVED_BYTES);
     v->db_bytes = (uint64_t)be32_load(page + PAGE_COUNT_AT) * VFS_PAGE_BYTES;
     if (v->db_bytes > vfs_db_pages_max(v) * VFS_PAGE_BYTES)
         return diag_fail(why, E_CORRUPT,
@@ -212,7 +220,8 @@ static int db_read(struct vfs *v, void *buf, uint64_t len, uint64_t off)
     uint64_t at = 0;
     bool there;
 
-    ASSERT(range_ok(in_page, len, VFS_PAGE_BYTES));
+    if (!range_ok(in_page, len, VFS_PAGE_BYTES))
+        return SQLITE_CORRUPT; /* the file says that its pages are larger */
     pthread_mutex_lock(&v->lock);
     there = range_ok(off, len, v->db_bytes) &&
             chunk_map(&v->super, CHUNK_DB, off - in_page, &at);
@@ -240,7 +249,10 @@ static int db_write(struct vfs *v, const void *buf, uint64_t len, uint64_t off)
 
     if (v->failure)
         return SQLITE_IOERR_WRITE;
-    ASSERT(len == VFS_PAGE_BYTES && is_aligned(off, VFS_PAGE_BYTES));
+    if (len != VFS_PAGE_BYTES || !is_aligned(off, VFS_PAGE_BYTES)) {
+        vfs_fail(v, E_CORRUPT); /* the log says that pages are smaller */
+        return SQLITE_IOERR_WRITE;
+    }
     if (!chunk_map(&v->super, CHUNK_DB, off, &at))
         return SQLITE_FULL;
     runs_add(v, at, buf, off / VFS_PAGE_BYTES + 1);

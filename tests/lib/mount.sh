@@ -18,6 +18,7 @@ chmod 755 "$dir" # some come as other users
 truncate -s 1G "$dir/lun"
 
 serve() {
+    rm -f "$dir/out" # an earlier one has said "ready" there
     "$fsmount" "$@" "file:$dir/lun" "$m" >"$dir/out" 2>>"$dir/fsmount.log" &
     server=$!
     at_exit "kill -9 $server"
@@ -26,6 +27,7 @@ serve() {
 }
 
 unserve() {
+    rm -f "$dir/out" # an earlier one has said "ready" there
     kill "$server"
     wait "$server" || fail "fsmount ended with status $?"
     ! grep -q " $m " /proc/mounts || fail "it is still mounted"
