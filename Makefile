@@ -144,10 +144,10 @@ demo:       ## from a LUN to a disk in a running guest, each step printed
 check:      ## what must pass before anything lands (10 minutes)
 	$(DEPS) check
 	$(RUN) build lint unit asan fuzz system
-check-full: ## check, and what takes longer: tsan, valgrind, fuzzing
+check-full: ## check, and what takes longer: tsan, valgrind, 100 kills, fuzzing
 	$(DEPS) full
-	$(RUN) build lint cppcheck unit asan tsan valgrind system \
-	    fuzz:$(FUZZ_SECONDS)
+	@KILLS=100 CYCLES=200 SYSTEM_LIMIT_S=3600 tests/run build lint \
+	    cppcheck unit asan tsan valgrind system fuzz:$(FUZZ_SECONDS)
 unit:       ## unit tests
 	$(RUN) unit
 asan:       ## unit tests under address and undefined behaviour sanitizers
