@@ -77,6 +77,18 @@ static void serve(void)
         fs_coord_stop(coord);
 }
 
+/* The end of a thread's libaio waits for the kernel, some 50 ms: a hundred
+ * checks take less.  So only some inputs are served, and always the same. */
+static bool is_served(const uint8_t *data, size_t size)
+{
+    enum { ONE_IN = 16 };
+    unsigned sum = 0;
+
+    for (size_t i = 0; i < size; i++)
+        sum += data[i];
+    return sum % ONE_IN == 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -96,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)!fs_check(fresh, &args, &result, &why);
     args.repair = true;
     (void)!fs_check(fresh, &args, &result, &why);
-    serve();
+    if (is_served(data, size))
+        serve();
     return 0;
 }
