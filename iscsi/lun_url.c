@@ -103,6 +103,20 @@ static enum err parse_login(const char **text, struct diag *why,
     return copy_span(user, url->user, sizeof url->user, "user", why);
 }
 
+/* A name or an address, and nothing that would have to be quoted. */
+static enum err check_host(const char *host, struct diag *why)
+{
+    size_t good = strspn(host, "abcdefghijklmnopqrstuvwxyz"
+                               "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%");
+
+    if (!host[good])
+        return E_OK;
+    return diag_fail(why, E_URL,
+                     "LUN URL: the host has \"%.4s\" in it: a name or an "
+                     "address is expected",
+                     host + good);
+}
+
 /* host[:port] or [v6][:port] */
 static enum err parse_portal(const char **text, struct diag *why,
                              struct lun_url *url)
@@ -121,6 +135,8 @@ static enum err parse_portal(const char **text, struct diag *why,
         host = take_until(text, ":/");
     }
     e = copy_span(host, url->host, sizeof url->host, "host", why);
+    if (!e)
+        e = check_host(url->host, why);
     if (e)
         return e;
     if (**text == ':') {

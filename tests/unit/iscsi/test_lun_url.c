@@ -70,6 +70,7 @@ static void bad_urls_are_refused_with_the_part_that_is_wrong(void)
         {"http://x/",                                             "is not a LUN URL"     },
         {"file:",                                                 "path"                 },
         {"iscsi://",                                              "host is empty"        },
+        {"iscsi://[[1]:99/" IQN "/0",                             "host has \"[1\" in it"},
         {"iscsi:///" IQN "/0",                                    "host is empty"        },
         {"iscsi://san",                                           "expected"             },
         {"iscsi://san/",                                          "target name is empty" },
