@@ -143,9 +143,13 @@ bool vhd_footer_equal(const struct vhd_footer *a, const struct vhd_footer *b)
     return memcmp(&da, &db, sizeof da) == 0;
 }
 
-/* Creator "win " makes every reader take the current size as the size: QEMU
- * up to 9.2 computes it from the geometry for creators that it does not know.
- */
+void vhd_footer_set_creator(struct vhd_footer *footer)
+{
+    memcpy(footer->creator, "win ", sizeof footer->creator);
+    footer->creator_version = 0x000a0000; /* 10.0 */
+    memcpy(footer->creator_os, "Wi2k", sizeof footer->creator_os);
+}
+
 void vhd_footer_init(struct vhd_footer *footer,
                      const struct vhd_create_args *args)
 {
@@ -154,15 +158,13 @@ void vhd_footer_init(struct vhd_footer *footer,
         .data_offset =
             args->type == VHD_FIXED ? UINT64_MAX : (uint64_t)VHD_FOOTER_BYTES,
         .timestamp = vhd_timestamp_make(args->now_s),
-        .creator = {'w', 'i', 'n', ' '},
-        .creator_version = 0x000a0000, /* 10.0 */
-        .creator_os = {'W', 'i', '2', 'k'},
         .original_bytes = args->size_bytes,
         .current_bytes = args->size_bytes,
         .geometry = vhd_geometry_of(args->size_bytes),
         .type = args->type,
     };
     memcpy(footer->uuid, args->uuid, sizeof footer->uuid);
+    vhd_footer_set_creator(footer);
 }
 
 /* -- header ---------------------------------------------------------------- */

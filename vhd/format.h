@@ -143,6 +143,11 @@ uint64_t vhd_size_by_rule(const struct vhd_footer *footer,
 uint32_t vhd_timestamp_make(uint64_t unix_s);
 uint64_t vhd_timestamp_unix_s(uint32_t timestamp);
 
+/* The creator of our disks, "win ": every reader takes the current size of
+ * such a disk as its size.  QEMU up to 9.2 computes it from the geometry for
+ * creators that it does not know. */
+void vhd_footer_set_creator(struct vhd_footer *footer);
+
 /* A footer for a new disk, as current Windows would write it. */
 void vhd_footer_init(struct vhd_footer *footer,
                      const struct vhd_create_args *args);

@@ -104,7 +104,7 @@ static bool publish(struct vhd *v)
 
     top->footer = v->resize.footer;
     top->size_bytes = v->resize.new_bytes;
-    v->store.size_bytes = v->resize.new_bytes;
+    store_size_set(&v->store, v->resize.new_bytes);
     return false;
 }
 
@@ -227,14 +227,15 @@ static bool take_moved_table(struct vhd *v)
     return false;
 }
 
-/* Entries that were reserved may hold anything. */
+/* Entries that were reserved may hold anything.  The table in RAM may be
+ * longer than the one on disk: a larger resize has failed. */
 static bool clear_reserved_entries(struct vhd *v)
 {
     struct vhd_resize *r = &v->resize;
     struct vhd_table *t = &vhd_top(v)->table;
     uint64_t first = align_down(r->old_bytes / t->block_bytes * VHD_ENTRY_BYTES,
                                 VHD_SECTOR_BYTES);
-    uint64_t end = table_bytes(t->count);
+    uint64_t end = table_bytes(div_round_up(r->new_bytes, t->block_bytes));
 
     if (r->moves_table)
         return false;
@@ -296,6 +297,21 @@ static void plan_moved_table(struct vhd *v, uint32_t count)
     r->header.table_off_bytes = vhd_space_from(v);
 }
 
+/* What the footer will say.  The geometry is less than the size, mostly: a
+ * creator that makes it count must not be there any more. */
+static void plan_footer(struct vhd *v)
+{
+    struct vhd_resize *r = &v->resize;
+
+    r->footer = vhd_top(v)->footer;
+    r->footer.current_bytes = r->new_bytes;
+    /* "For information only", and what libvhdi takes for the size. */
+    r->footer.original_bytes = r->new_bytes;
+    r->footer.geometry = vhd_geometry_of(r->new_bytes);
+    if (vhd_size_by_rule(&r->footer, VHD_SIZE_BY_CREATOR) != r->new_bytes)
+        vhd_footer_set_creator(&r->footer);
+}
+
 static enum err plan(struct vhd *v)
 {
     struct vhd_resize *r = &v->resize;
@@ -306,11 +322,7 @@ static enum err plan(struct vhd *v)
     r->moves_table = false;
     r->old_bytes = top->size_bytes;
     r->old_end_bytes = top->file->size_bytes;
-    r->footer = top->footer;
-    r->footer.current_bytes = r->new_bytes;
-    /* "For information only", and what libvhdi takes for the size. */
-    r->footer.original_bytes = r->new_bytes;
-    r->footer.geometry = vhd_geometry_of(r->new_bytes);
+    plan_footer(v);
     if (vhd_is_fixed(v)) {
         r->next = fixed_steps;
         return E_OK;
@@ -349,6 +361,8 @@ static enum err resize_check(const struct vhd *v, uint64_t new_bytes)
     if (new_bytes < top->size_bytes ||
         !is_aligned(top->file->size_bytes, VHD_SECTOR_BYTES))
         return E_UNSUPPORTED;
+    if (new_bytes > INT64_MAX - VHD_FOOTER_BYTES)
+        return E_TOO_BIG;
     if (!vhd_is_fixed(v) &&
         (new_bytes > VHD_SIZE_MAX_BYTES ||
          div_round_up(new_bytes, top->table.block_bytes) > VHD_ENTRIES_MAX))
