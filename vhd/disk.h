@@ -81,6 +81,8 @@ struct vhd_space {
     bool held;     /* a resize runs: no extension starts */
     uint64_t new_bytes;
     uint32_t new_blocks;
+    uint64_t unclosed_bytes; /* the file as an extension without a footer left
+                              * it; 0: there was none */
     struct list waiters;
     struct store_io io;
     struct iovec iov;

@@ -141,6 +141,8 @@ static void extension_end(struct vhd *v, enum err e)
     vhd_wake(&s->waiters, e);
 }
 
+/* Without its footer the new space is not used, but it is there: the next try
+ * only writes the footer, or each would make the file longer. */
 static void tail_written(struct store_io *io, enum err e)
 {
     struct vhd *v = container_of(io, struct vhd, space.io);
@@ -153,6 +155,7 @@ static void tail_written(struct store_io *io, enum err e)
         s->ahead = area;
     else if (!e)
         s->now = area;
+    s->unclosed_bytes = e ? s->new_bytes : 0;
     extension_end(v, e);
 }
 
@@ -169,6 +172,22 @@ static void submit_below(struct vhd *v,
         store_done_later(&s->io, e);
 }
 
+static void write_tail(struct vhd *v)
+{
+    struct vhd_space *s = &v->space;
+
+    vhd_footer_encode(&vhd_top(v)->footer, &s->tail);
+    s->iov = (struct iovec){&s->tail, sizeof s->tail};
+    s->io = (struct store_io){
+        .op = STORE_WRITE,
+        .off_bytes = s->new_bytes - VHD_FOOTER_BYTES,
+        .len_bytes = VHD_FOOTER_BYTES,
+        .iov = &s->iov,
+        .iov_count = 1,
+    };
+    submit_below(v, tail_written);
+}
+
 static void extend_by(struct vhd *v, uint32_t blocks);
 
 /* With little space left below, one block is better than none. */
@@ -181,20 +200,10 @@ static void file_resized(struct store_io *io, enum err e)
         extend_by(v, 1);
         return;
     }
-    if (e) {
+    if (e)
         extension_end(v, e);
-        return;
-    }
-    vhd_footer_encode(&vhd_top(v)->footer, &s->tail);
-    s->iov = (struct iovec){&s->tail, sizeof s->tail};
-    s->io = (struct store_io){
-        .op = STORE_WRITE,
-        .off_bytes = s->new_bytes - VHD_FOOTER_BYTES,
-        .len_bytes = VHD_FOOTER_BYTES,
-        .iov = &s->iov,
-        .iov_count = 1,
-    };
-    submit_below(v, tail_written);
+    else
+        write_tail(v);
 }
 
 static void extend_by(struct vhd *v, uint32_t blocks)
@@ -234,6 +243,10 @@ static void extend(struct vhd *v)
 
     s->extending = true;
     s->extended = true;
+    if (s->unclosed_bytes == vhd_top(v)->file->size_bytes) {
+        write_tail(v);
+        return;
+    }
     if (!blocks) {
         s->io.done = extension_refused;
         store_done_later(&s->io, E_TOO_BIG);
