@@ -213,6 +213,7 @@ static enum err check_table(struct check *c, struct diag *why)
 {
     struct vhd_layer *l = &c->layer;
     struct vhd_extent extents[VHD_EXTENTS_MAX];
+    size_t n;
     enum err e;
 
     e = vhd_layer_read_batmap(l);
@@ -220,13 +221,16 @@ static enum err check_table(struct check *c, struct diag *why)
         e = found(c, VHD_LEFTOVER, l->batmap.off_bytes, NULL,
                   "batmap at %llu: does not match its checksum; it is not used",
                   (unsigned long long)l->batmap.off_bytes);
+    if (e)
+        return e;
+    n = vhd_layer_extents(l, extents);
+    e = vhd_extents_check(extents, n, why);
     if (!e)
         e = vhd_layer_read_table(l, false, why);
     if (e)
         return e;
-    return vhd_table_check(&l->table, extents, vhd_layer_extents(l, extents),
-                           vhd_layer_limit_bytes(l), bad_entry, c, why,
-                           &l->layout);
+    return vhd_table_check(&l->table, extents, n, vhd_layer_limit_bytes(l),
+                           bad_entry, c, why, &l->layout);
 }
 
 static enum err check_sparse(struct check *c, const struct vhd_footers *footers,

@@ -90,7 +90,7 @@ static enum err check_table_place(const struct vhd_layer *l, struct diag *why)
                          "handled",
                          (unsigned long long)needed, VHD_ENTRIES_MAX);
     if (!range_ok(h->table_off_bytes, table_bytes(h->max_entries),
-                  l->file->size_bytes) ||
+                  vhd_layer_limit_bytes(l)) ||
         h->table_off_bytes < VHD_FOOTER_BYTES)
         return diag_fail(why, E_VHD_HEADER,
                          "dynamic header at %llu: the block table at %llu with "
@@ -170,6 +170,8 @@ static bool locator_ok(const struct vhd_layer *layer,
                     layer->file->size_bytes);
 }
 
+static const char locator_text[] = "parent locator";
+
 size_t vhd_layer_extents(const struct vhd_layer *layer,
                          struct vhd_extent out[VHD_EXTENTS_MAX])
 {
@@ -187,7 +189,7 @@ size_t vhd_layer_extents(const struct vhd_layer *layer,
             out[n++] = (struct vhd_extent){
                 h->locators[i].off_bytes,
                 align_up(h->locators[i].length_bytes, VHD_SECTOR_BYTES),
-                "parent locator"};
+                locator_text};
     if (layer->batmap.valid) {
         out[n++] = (struct vhd_extent){layer->batmap.off_bytes,
                                        BATMAP_HEADER_BYTES, "batmap"};
@@ -195,6 +197,33 @@ size_t vhd_layer_extents(const struct vhd_layer *layer,
                                        layer->batmap.map_bytes, "batmap"};
     }
     return n;
+}
+
+static bool is_locator(const struct vhd_extent *x)
+{
+    return x->what == locator_text;
+}
+
+/* Two locators may share a text: nobody writes it. */
+static bool extents_collide(const struct vhd_extent *a,
+                            const struct vhd_extent *b)
+{
+    return a->off_bytes < b->off_bytes + b->len_bytes &&
+           b->off_bytes < a->off_bytes + a->len_bytes &&
+           !(is_locator(a) && is_locator(b));
+}
+
+enum err vhd_extents_check(const struct vhd_extent *extents, size_t count,
+                           struct diag *why)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (extents_collide(&extents[i], &extents[j]))
+                return diag_fail(
+                    why, E_VHD_HEADER, "the %s at %llu lies on the %s at %llu",
+                    extents[i].what, (unsigned long long)extents[i].off_bytes,
+                    extents[j].what, (unsigned long long)extents[j].off_bytes);
+    return E_OK;
 }
 
 uint64_t vhd_layer_limit_bytes(const struct vhd_layer *layer)
@@ -378,18 +407,22 @@ static enum err load_sparse(struct vhd_layer *l, bool writable,
                             struct diag *why)
 {
     struct vhd_extent extents[VHD_EXTENTS_MAX];
+    size_t count;
     enum err e;
 
     e = vhd_layer_read_header(l, why);
     if (!e)
         e = vhd_layer_read_batmap(l);
+    if (e)
+        return e;
+    count = vhd_layer_extents(l, extents);
+    e = vhd_extents_check(extents, count, why);
     if (!e)
         e = vhd_layer_read_table(l, writable, why);
     if (e)
         return e;
-    return vhd_table_check(&l->table, extents, vhd_layer_extents(l, extents),
-                           vhd_layer_limit_bytes(l), NULL, NULL, why,
-                           &l->layout);
+    return vhd_table_check(&l->table, extents, count, vhd_layer_limit_bytes(l),
+                           NULL, NULL, why, &l->layout);
 }
 
 enum err vhd_layer_load(struct vhd_layer *layer, struct store *file,

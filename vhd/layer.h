@@ -56,7 +56,10 @@ MUST_CHECK enum err vhd_layer_read_table(struct vhd_layer *layer, bool writable,
 /* What the file uses besides blocks; returns how many.  After the header. */
 size_t vhd_layer_extents(const struct vhd_layer *layer,
                          struct vhd_extent out[VHD_EXTENTS_MAX]);
-/* Where blocks must end. */
+/* None of them lies on another.  Errors: E_VHD_HEADER. */
+MUST_CHECK enum err vhd_extents_check(const struct vhd_extent *extents,
+                                      size_t count, struct diag *why);
+/* Where blocks, and the table, must end. */
 uint64_t vhd_layer_limit_bytes(const struct vhd_layer *layer);
 
 /* How long a file is whose contents end there. */

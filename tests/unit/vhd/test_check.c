@@ -55,6 +55,28 @@ static void damage_space_behind(struct store *f)
     store_mem_poke(f, f->size_bytes - 512, footer, 512);
 }
 
+/* Entries that nobody uses: the disk would open, and the first flush would
+ * write over its header. */
+static void damage_header_inside_of_the_table(struct store *f)
+{
+    uint64_t ends[] = {0, f->size_bytes - VHD_FOOTER_BYTES};
+    uint8_t header[VHD_HEADER_BYTES];
+    struct diag why;
+
+    store_mem_peek(f, VHD_FOOTER_BYTES, header, sizeof header);
+    store_mem_poke(f, TABLE + 2048, header, sizeof header);
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        struct vhd_disk_footer disk;
+        struct vhd_footer footer;
+
+        store_mem_peek(f, ends[i], &disk, sizeof disk);
+        CHECK_OK(vhd_footer_decode(&disk, ends[i], &why, &footer));
+        footer.data_offset = TABLE + 2048;
+        vhd_footer_encode(&footer, &disk);
+        store_mem_poke(f, ends[i], &disk, sizeof disk);
+    }
+}
+
 /* clang-format off */
 static const struct row {
     void (*damage)(struct store *);
@@ -65,6 +87,8 @@ static const struct row {
     {damage_no_copy,                 E_CORRUPT,    E_OK,         "footer at 0"},
     {damage_both_footers,            E_VHD_FOOTER, E_VHD_FOOTER, ""},
     {damage_header,                  E_VHD_HEADER, E_VHD_HEADER, ""},
+    {damage_header_inside_of_the_table,
+                                     E_VHD_HEADER, E_VHD_HEADER, ""},
     {damage_entry_beyond_the_end,    E_CORRUPT,    E_CORRUPT,    "block 5 is"},
     {damage_two_blocks_in_one_place, E_CORRUPT,    E_CORRUPT,    "share"},
     {damage_space_behind,            E_OK,         E_OK,         "belong to"},
