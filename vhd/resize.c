@@ -218,11 +218,20 @@ static bool point_to_moved_table(struct vhd *v)
     return issue_write(v, r->footer.data_offset, 1);
 }
 
+/* XenServer looks for its batmap behind the table, if the creator is its own:
+ * there is none any more. */
 static bool take_moved_table(struct vhd *v)
 {
-    if (v->resize.moves_table) {
-        vhd_top(v)->header = v->resize.header;
-        v->flush.header_owed = false;
+    struct vhd_layer *top = vhd_top(v);
+
+    if (!v->resize.moves_table)
+        return false;
+    top->header = v->resize.header;
+    v->flush.header_owed = false;
+    if (top->batmap.off_bytes) {
+        top->batmap = (struct vhd_batmap){0};
+        vhd_footer_set_creator(&top->footer);
+        vhd_footer_set_creator(&v->resize.footer);
     }
     return false;
 }
@@ -352,9 +361,6 @@ void vhd_resize_kick(struct vhd *v)
 static enum err resize_check(const struct vhd *v, uint64_t new_bytes)
 {
     const struct vhd_layer *top = vhd_top(v);
-    bool moves =
-        !vhd_is_fixed(v) && div_round_up(new_bytes, top->table.block_bytes) >
-                                top->header.max_entries;
 
     if (v->resize.request)
         return E_BUSY;
@@ -367,9 +373,6 @@ static enum err resize_check(const struct vhd *v, uint64_t new_bytes)
         (new_bytes > VHD_SIZE_MAX_BYTES ||
          div_round_up(new_bytes, top->table.block_bytes) > VHD_ENTRIES_MAX))
         return E_TOO_BIG;
-    /* XenServer finds its batmap behind the table. */
-    if (moves && top->batmap.valid)
-        return E_UNSUPPORTED;
     /* The parent's bytes beyond our old end would show. */
     if (v->layer_count > 1 && v->layers[1]->size_bytes > top->size_bytes)
         return E_UNSUPPORTED;
