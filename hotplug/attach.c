@@ -447,6 +447,7 @@ struct grow {
     struct remote remote;
     struct disk *disk;
     struct store_io io;
+    struct diag why; /* "" if the code says it all */
 };
 
 static void grow_done(struct store_io *io, enum err e)
@@ -461,10 +462,14 @@ static void grow_done(struct store_io *io, enum err e)
 static void grow_run(struct remote *r)
 {
     struct grow *g = container_of(r, struct grow, remote);
-    enum err e;
+    const struct backing *b = &g->disk->backing;
+    enum err e = E_OK;
 
     g->io.done = grow_done;
-    e = store_submit(g->disk->backing.disk, &g->io);
+    if (b->vhd)
+        e = vhd_resize_check(b->vhd, g->io.off_bytes, &g->why);
+    if (!e)
+        e = store_submit(b->disk, &g->io);
     if (e)
         remote_done(r, e);
 }
@@ -512,7 +517,7 @@ enum err hotplug_resize(struct hotplug *h, const char *path,
     e = remote_run(g.disk->controller->loop, &g.remote);
     if (e)
         diag_fail(why, e, "%s: cannot grow to %llu bytes: %s", normal,
-                  (unsigned long long)size_bytes, err_text(e));
+                  (unsigned long long)size_bytes, diag_text(&g.why, e));
     pthread_mutex_lock(&h->mutex);
     g.disk->resizing = false;
     pthread_mutex_unlock(&h->mutex);

@@ -289,13 +289,61 @@ int cli_disk_info(struct cli *cli)
 
 /* -- check ----------------------------------------------------------------- */
 
+enum { PROBLEMS_MAX = 1000 }; /* in JSON; the counts go on */
+
+static const char *const damage_names[] = {"left over", "repairable", "lost"};
+
 static void print_problem(void *arg, const struct vhd_problem *p)
 {
-    static const char *const damage[] = {"left over", "repairable", "lost"};
-
     (void)arg;
-    printf("%s: %s%s\n", damage[p->damage], p->text,
+    printf("%s: %s%s\n", damage_names[p->damage], p->text,
            p->repaired ? " (repaired)" : "");
+}
+
+static void keep_problem(void *arg, const struct vhd_problem *p)
+{
+    json_t *problems = arg;
+
+    if (json_array_size(problems) < PROBLEMS_MAX)
+        json_array_append_new(problems,
+                              json_pack("{s:s, s:I, s:s, s:b}", "damage",
+                                        damage_names[p->damage], "offset",
+                                        (json_int_t)p->off_bytes, "text",
+                                        p->text, "repaired", p->repaired));
+}
+
+/* Takes `problems`. */
+static void print_check(const struct cli *cli, const char *path, enum err e,
+                        const struct vhd_check_result *r, json_t *problems)
+{
+    json_t *json;
+
+    if (!cli->json && !e)
+        printf("%s: sound\n", path);
+    if (!cli->json || (e && e != E_CORRUPT)) {
+        json_decref(problems);
+        return;
+    }
+    json =
+        json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:o}", "path", path, "sound",
+                  !e, "leftovers", (json_int_t)r->leftovers, "repairable",
+                  (json_int_t)r->repairable, "lost", (json_int_t)r->lost,
+                  "repaired", (json_int_t)r->repaired, "problems", problems);
+    json_dumpf(json, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(json);
+}
+
+static enum err explain_damage(const char *path, bool repair,
+                               const struct vhd_check_result *r,
+                               struct diag *why)
+{
+    return diag_fail(why, E_CORRUPT,
+                     "%s: damaged: %u repairable, %u lost, %u repaired%s", path,
+                     r->repairable, r->lost, r->repaired,
+                     r->lost  ? ": what is lost only a backup has"
+                     : repair ? ""
+                              : ": use --repair");
 }
 
 static enum err disk_check(struct cli *cli, struct diag *why)
@@ -304,6 +352,7 @@ static enum err disk_check(struct cli *cli, struct diag *why)
     bool repair = cli_flag(cli, "--repair");
     struct lun_args lun_args = {.read_only = !repair, .exclusive = repair};
     struct vhd_check_args args = {.repair = repair, .report = print_problem};
+    json_t *problems;
     struct vhd_check_result r = {0};
     struct lun *lun;
     enum err e = absolute_path(cli_text(cli, "PATH"), path, why);
@@ -312,22 +361,19 @@ static enum err disk_check(struct cli *cli, struct diag *why)
         e = open_path(path, &lun_args, why, &lun);
     if (e)
         return e;
+    problems = json_array();
+    if (cli->json) {
+        args.report = keep_problem;
+        args.arg = problems;
+    }
     cli_progress("checking …");
     e = vhd_check(lun_store(lun), &args, why, &r);
     cli_progress(NULL);
     lun_close(lun);
+    print_check(cli, path, e, &r, problems);
     if (e == E_CORRUPT)
-        return diag_fail(why, e,
-                         "%s: damaged: %u repairable, %u lost, %u repaired",
-                         path, r.repairable, r.lost, r.repaired);
-    if (e)
-        return diag_prefix(why, e, "%s", path);
-    if (!cli->json)
-        printf("%s: sound\n", path);
-    else
-        printf("{\"path\": \"%s\", \"leftovers\": %u, \"repaired\": %u}\n",
-               path, r.leftovers, r.repaired);
-    return E_OK;
+        return explain_damage(path, repair, &r, why);
+    return e ? diag_prefix(why, e, "%s", path) : E_OK;
 }
 
 int cli_disk_check(struct cli *cli)
@@ -336,6 +382,19 @@ int cli_disk_check(struct cli *cli)
 }
 
 /* -- resize ---------------------------------------------------------------- */
+
+static enum err resize_vhd(struct vhd *vhd, const char *path,
+                           uint64_t size_bytes, struct diag *why)
+{
+    enum err e = vhd_resize_check(vhd, size_bytes, why);
+
+    if (e)
+        return diag_prefix(why, e, "%s: cannot be resized", path);
+    e = store_range_sync(vhd_store(vhd), STORE_RESIZE, size_bytes, 0);
+    return e ? diag_fail(why, e, "%s: cannot become %llu bytes long: %s", path,
+                         (unsigned long long)size_bytes, err_text(e))
+             : E_OK;
+}
 
 static enum err resize_file(const char *path, uint64_t size_bytes,
                             struct diag *why)
@@ -349,10 +408,7 @@ static enum err resize_file(const char *path, uint64_t size_bytes,
         return e;
     e = open_vhd(lun, path, false, &vhd, why);
     if (!e) {
-        e = store_range_sync(vhd_store(vhd), STORE_RESIZE, size_bytes, 0);
-        if (e)
-            diag_fail(why, e, "%s: cannot become %llu bytes long: %s", path,
-                      (unsigned long long)size_bytes, err_text(e));
+        e = resize_vhd(vhd, path, size_bytes, why);
         e_close = vhd_close(vhd);
         if (!e && e_close)
             e = diag_fail(why, e_close, "%s: %s", path, err_text(e_close));

@@ -358,31 +358,63 @@ void vhd_resize_kick(struct vhd *v)
     resize_continue(v);
 }
 
-static enum err resize_check(const struct vhd *v, uint64_t new_bytes)
+static enum err check_sparse(const struct vhd *v, uint64_t new_bytes,
+                             struct diag *why)
+{
+    const struct vhd_layer *top = vhd_top(v);
+    uint64_t blocks = div_round_up(new_bytes, top->table.block_bytes);
+
+    if (new_bytes > VHD_SIZE_MAX_BYTES)
+        return diag_fail(
+            why, E_TOO_BIG, "%llu bytes: the largest %s VHD has 2040 GiB",
+            (unsigned long long)new_bytes, vhd_type_name(top->footer.type));
+    if (blocks > VHD_ENTRIES_MAX)
+        return diag_fail(why, E_TOO_BIG,
+                         "%llu bytes are %llu blocks of %u bytes: %u are the "
+                         "most",
+                         (unsigned long long)new_bytes,
+                         (unsigned long long)blocks, top->table.block_bytes,
+                         VHD_ENTRIES_MAX);
+    if (v->layer_count > 1 && v->layers[1]->size_bytes > top->size_bytes)
+        return diag_fail(why, E_UNSUPPORTED,
+                         "its parent has %llu bytes, more than its own %llu, "
+                         "and would show there",
+                         (unsigned long long)v->layers[1]->size_bytes,
+                         (unsigned long long)top->size_bytes);
+    return E_OK;
+}
+
+enum err vhd_resize_check(const struct vhd *v, uint64_t new_bytes,
+                          struct diag *why)
 {
     const struct vhd_layer *top = vhd_top(v);
 
     if (v->resize.request)
-        return E_BUSY;
-    if (new_bytes < top->size_bytes ||
-        !is_aligned(top->file->size_bytes, VHD_SECTOR_BYTES))
-        return E_UNSUPPORTED;
+        return diag_fail(why, E_BUSY, "it is being resized");
+    if (v->read_only)
+        return diag_fail(why, E_READ_ONLY, "it is open read-only");
+    if (!(v->store.caps & STORE_CAN_RESIZE))
+        return diag_fail(why, E_UNSUPPORTED, "its file cannot grow");
+    if (!is_aligned(new_bytes, VHD_SECTOR_BYTES))
+        return diag_fail(why, E_ALIGN, "%llu bytes: not a multiple of 512",
+                         (unsigned long long)new_bytes);
+    if (new_bytes < top->size_bytes)
+        return diag_fail(why, E_UNSUPPORTED, "it has %llu bytes and only grows",
+                         (unsigned long long)top->size_bytes);
+    if (!is_aligned(top->file->size_bytes, VHD_SECTOR_BYTES))
+        return diag_fail(why, E_UNSUPPORTED,
+                         "its file ends inside of a sector, with a footer of "
+                         "511 bytes");
     if (new_bytes > INT64_MAX - VHD_FOOTER_BYTES)
-        return E_TOO_BIG;
-    if (!vhd_is_fixed(v) &&
-        (new_bytes > VHD_SIZE_MAX_BYTES ||
-         div_round_up(new_bytes, top->table.block_bytes) > VHD_ENTRIES_MAX))
-        return E_TOO_BIG;
-    /* The parent's bytes beyond our old end would show. */
-    if (v->layer_count > 1 && v->layers[1]->size_bytes > top->size_bytes)
-        return E_UNSUPPORTED;
-    return E_OK;
+        return diag_fail(why, E_TOO_BIG, "%llu bytes are too many",
+                         (unsigned long long)new_bytes);
+    return vhd_is_fixed(v) ? E_OK : check_sparse(v, new_bytes, why);
 }
 
 enum err vhd_resize_submit(struct vhd_request *r)
 {
     struct vhd *v = r->vhd;
-    enum err e = resize_check(v, r->io->off_bytes);
+    enum err e = vhd_resize_check(v, r->io->off_bytes, NULL);
 
     if (e)
         return e;

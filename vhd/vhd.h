@@ -118,6 +118,13 @@ static inline void vhd_abandonp(struct vhd **vhd)
 enum { VHD_IOV_MAX = 1024 }; /* what one system call takes */
 struct store *vhd_store(struct vhd *vhd);
 
+/* May the disk become that large, as far as can be said before it is tried?
+ * The reason is in words; RESIZE of the store says the same in a code.
+ * Errors: E_BUSY, E_UNSUPPORTED, E_TOO_BIG, E_ALIGN, E_READ_ONLY.
+ * Context: the disk's loop; does not block. */
+MUST_CHECK enum err vhd_resize_check(const struct vhd *vhd, uint64_t new_bytes,
+                                     struct diag *why);
+
 /* -- what a file is -------------------------------------------------------- */
 
 struct vhd_info {

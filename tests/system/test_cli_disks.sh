@@ -91,6 +91,31 @@ dd if=/dev/zero of="$dir/out.vhd" bs=512 seek=$(($(stat -c %s \
     "$dir/out.vhd") / 512 - 1)) count=1 conv=notrunc status=none
 expect_fail "$dir/out.vhd" lunar disk info "$dir/out.vhd"
 
+step "what cannot grow says why"
+lunar disk create "$dir/p.vhd" --size 8M
+lunar disk create "$dir/c.vhd" --parent "$dir/p.vhd"
+lunar disk resize "$dir/p.vhd" --size 10M
+expect_fail 'its parent has 10485760 bytes' \
+    lunar disk resize "$dir/c.vhd" --size 12M
+expect_fail 'only grows' lunar disk resize "$dir/p.vhd" --size 1M
+expect_fail '2040 GiB' lunar disk resize "$dir/p.vhd" --size 3T
+lunar disk create "$dir/f.vhd" --size 1M --type fixed
+expect_fail 'too many' \
+    lunar disk resize "$dir/f.vhd" --size 9223372036854775296
+expect $((1 << 20)) info "$dir/f.vhd" size
+
+step "check says what is wrong, to people and programs"
+printf x | dd of="$dir/p.vhd" bs=1 seek=20 conv=notrunc status=none
+expect_fail 'use --repair' lunar disk check "$dir/p.vhd"
+verdict() { # JQ-FILTER [OPTION]: exit status 1 is a verdict, too
+    { lunar disk check "$dir/p.vhd" --json "${@:2}" 2>/dev/null || :; } |
+        jq -r "$1"
+}
+expect 'footer at 0: checksum' verdict '.problems[0].text[0:21]'
+expect repairable verdict '.problems[0].damage'
+expect true verdict .sound --repair
+expect '[]' verdict .problems
+
 step "the volume grows in use"
 before=$(lunar status --json | jq '.volumes[0].size')
 expect_fail 'alpha' lunar volume grow alpha
