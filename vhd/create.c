@@ -181,6 +181,29 @@ static enum err create_fixed(struct store *file,
     return e ? e : write_footers(file, a);
 }
 
+/* Each block must find its place, whatever the guest writes first. */
+static enum err check_room(const struct vhd_create_args *a,
+                           const struct vhd_header *h, struct diag *why)
+{
+    uint64_t head = h->table_off_bytes +
+                    (uint64_t)h->max_entries * VHD_ENTRY_BYTES +
+                    VHD_FOOTER_BYTES;
+    uint64_t blocks = div_round_up(a->size_bytes, a->block_bytes);
+
+    if (h->max_entries > VHD_ENTRIES_MAX)
+        return diag_fail(why, E_TOO_BIG,
+                         "%u blocks of %u bytes are more than can be handled: "
+                         "use larger ones",
+                         h->max_entries, a->block_bytes);
+    if (head / VHD_SECTOR_BYTES + blocks * vhd_stride_sectors(a->block_bytes) >
+        VHD_FILE_SECTORS_MAX)
+        return diag_fail(why, E_TOO_BIG,
+                         "%llu bytes in blocks of %u: the file would have to "
+                         "become larger than 2 TiB: use larger blocks",
+                         (unsigned long long)a->size_bytes, a->block_bytes);
+    return E_OK;
+}
+
 static enum err create_sparse(struct store *file,
                               const struct vhd_create_args *a, struct diag *why)
 {
@@ -195,10 +218,9 @@ static enum err create_sparse(struct store *file,
     struct vhd_disk_header disk;
     enum err e;
 
-    if (header.max_entries > VHD_ENTRIES_MAX)
-        return diag_fail(why, E_TOO_BIG,
-                         "%u blocks of %u bytes are more than can be handled",
-                         header.max_entries, a->block_bytes);
+    e = check_room(a, &header, why);
+    if (e)
+        return e;
     e = make_room(file,
                   header.table_off_bytes + table_bytes + VHD_FOOTER_BYTES);
     if (!e && locators)

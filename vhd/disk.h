@@ -229,6 +229,9 @@ void vhd_space_release(struct vhd *v);
 /* Where a file of this size goes on: on the page that its footer is in, if it
  * starts that page, for the first seven sectors of a stride are padding. */
 uint64_t vhd_space_from(const struct vhd *v);
+/* Can each of `count` blocks have space, and a table of that many bytes? */
+bool vhd_space_suffices(const struct vhd *v, uint64_t count,
+                        uint64_t table_bytes);
 /* Does the file end elsewhere than vhd_space_trim() would make it end? */
 bool vhd_space_owed(const struct vhd *v);
 /* Make the file end right behind what is in use.  Blocks. */

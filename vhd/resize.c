@@ -375,6 +375,14 @@ static enum err check_sparse(const struct vhd *v, uint64_t new_bytes,
                          (unsigned long long)new_bytes,
                          (unsigned long long)blocks, top->table.block_bytes,
                          VHD_ENTRIES_MAX);
+    if (!vhd_space_suffices(v, blocks,
+                            blocks > top->header.max_entries
+                                ? 2 * table_bytes(blocks) + VHD_PAGE_BYTES
+                                : 0))
+        return diag_fail(why, E_TOO_BIG,
+                         "%llu bytes in blocks of %u: its file would have to "
+                         "become larger than 2 TiB",
+                         (unsigned long long)new_bytes, top->table.block_bytes);
     if (v->layer_count > 1 && v->layers[1]->size_bytes > top->size_bytes)
         return diag_fail(why, E_UNSUPPORTED,
                          "its parent has %llu bytes, more than its own %llu, "

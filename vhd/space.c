@@ -21,9 +21,6 @@ enum {
     BITMAP_SECTOR = PAGE_SECTORS - 1 /* in the first page of a stride */
 };
 
-/* An entry is a 32-bit sector and the last value means "absent". */
-#define FILE_SECTORS_MAX ((uint64_t)UINT32_MAX)
-
 static uint32_t blocks_in(const struct vhd_space *s, uint32_t bytes)
 {
     return (uint32_t)max_u64(1, bytes / VHD_SECTOR_BYTES / s->stride_sectors);
@@ -42,9 +39,7 @@ enum err vhd_space_init(struct vhd *v, const struct vhd_open_args *args)
         return E_NOMEM;
     if (vhd_is_fixed(v))
         return E_OK;
-    s->stride_sectors =
-        PAGE_SECTORS +
-        (uint32_t)align_up(vhd_block_sectors(&top->table), PAGE_SECTORS);
+    s->stride_sectors = vhd_stride_sectors(top->table.block_bytes);
     s->batch_max = blocks_in(s, most);
     s->batch_blocks = blocks_in(s, (uint32_t)min_u64(BATCH_MIN_BYTES, most));
     s->end_bytes = top->layout.end_bytes;
@@ -64,15 +59,31 @@ static uint64_t strides_left(const struct vhd_space *s,
     return (area->end - area->next) / s->stride_sectors;
 }
 
-/* Blocks that may still need space and for which there is none. */
-static uint64_t blocks_without_space(const struct vhd *v)
+/* Of `count` blocks, those that may still need space and have none. */
+static uint64_t blocks_without_space(const struct vhd *v, uint64_t count)
 {
-    const struct vhd_table *t = &vhd_top(v)->table;
     const struct vhd_space *s = &v->space;
     uint64_t have = strides_left(s, &s->now) + strides_left(s, &s->ahead) +
-                    s->spare_count + s->filling + t->allocated;
+                    s->spare_count + s->filling + vhd_top(v)->table.allocated;
 
-    return have < t->count ? t->count - have : 0;
+    return have < count ? count - have : 0;
+}
+
+/* Strides that the file can still become longer by. */
+static uint64_t strides_to_come(const struct vhd *v, uint64_t table_bytes)
+{
+    uint64_t used =
+        (vhd_space_from(v) + table_bytes + VHD_FOOTER_BYTES) / VHD_SECTOR_BYTES;
+
+    return used < VHD_FILE_SECTORS_MAX
+               ? (VHD_FILE_SECTORS_MAX - used) / v->space.stride_sectors
+               : 0;
+}
+
+bool vhd_space_suffices(const struct vhd *v, uint64_t count,
+                        uint64_t table_bytes)
+{
+    return blocks_without_space(v, count) <= strides_to_come(v, table_bytes);
 }
 
 static void extend(struct vhd *v);
@@ -84,7 +95,7 @@ static bool runs_low(const struct vhd *v)
 
     return !strides_left(s, &s->ahead) &&
            strides_left(s, &s->now) <= s->batch_blocks / 4 &&
-           blocks_without_space(v);
+           blocks_without_space(v, vhd_top(v)->table.count);
 }
 
 enum err vhd_space_take(struct vhd *v, uint32_t *ret_entry, bool *ret_zeros)
@@ -220,14 +231,10 @@ static void extend_by(struct vhd *v, uint32_t blocks)
 
 static uint32_t blocks_to_extend(const struct vhd *v)
 {
-    const struct vhd_space *s = &v->space;
-    uint64_t used = (vhd_space_from(v) + VHD_FOOTER_BYTES) / VHD_SECTOR_BYTES;
-    uint64_t fit = used < FILE_SECTORS_MAX
-                       ? (FILE_SECTORS_MAX - used) / s->stride_sectors
-                       : 0;
-    uint64_t want = min_u64(s->batch_blocks, blocks_without_space(v));
+    uint64_t want = min_u64(v->space.batch_blocks,
+                            blocks_without_space(v, vhd_top(v)->table.count));
 
-    return (uint32_t)min_u64(max_u64(want, 1), fit);
+    return (uint32_t)min_u64(max_u64(want, 1), strides_to_come(v, 0));
 }
 
 static void extension_refused(struct store_io *io, enum err e)

@@ -30,6 +30,17 @@ enum {
     VHD_ENTRIES_MAX = 1 << 24 /* 2040 GiB in blocks of 128 KiB */
 };
 
+/* An entry is a 32-bit sector and the last value means "absent". */
+#define VHD_FILE_SECTORS_MAX ((uint64_t)UINT32_MAX)
+
+/* What a new block takes in the file: a page that ends with its bitmap, and
+ * its data in whole pages. */
+static inline uint32_t vhd_stride_sectors(uint32_t block_bytes)
+{
+    return (uint32_t)(VHD_PAGE_BYTES + align_up(block_bytes, VHD_PAGE_BYTES)) /
+           VHD_SECTOR_BYTES;
+}
+
 enum vhd_dirt { VHD_DIRTY = 1, VHD_IN_ROUND = 2 };
 
 enum vhd_block_state {

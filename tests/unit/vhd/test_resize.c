@@ -162,9 +162,41 @@ static void fixed_disk_does_not_grow_beyond_what_a_footer_can_say(void)
     rig_fini(&r);
 }
 
+/* With its padding a block of 512 KiB is 516: 2040 GiB of them are more than
+ * 2 TiB, which 32 bits of sectors can say. */
+static void disk_whose_file_could_not_hold_it_is_not_made(void)
+{
+    const uint64_t half = VHD_SIZE_MAX_BYTES / 2;
+    struct vhd_create_args args = {.type = VHD_DYNAMIC,
+                                   .size_bytes = VHD_SIZE_MAX_BYTES,
+                                   .block_bytes = 512 << 10,
+                                   .uuid = {1}};
+    struct vhd *vhd;
+    struct store *file;
+    struct disks d;
+    struct diag why;
+
+    disks_init(&d);
+    file = disks_file(&d, "/d.vhd");
+    CHECK_ERR(vhd_create(file, &args, &why), E_TOO_BIG);
+    CHECK_CONTAINS(why.text, "use larger blocks");
+    args.block_bytes = 1 << 20;
+    CHECK_OK(vhd_create(file, &args, &why));
+    args.block_bytes = 512 << 10;
+    args.size_bytes = half;
+    CHECK_OK(vhd_create(file, &args, &why));
+    vhd = disks_open(&d, "/d.vhd", file);
+    CHECK_ERR(vhd_resize_check(vhd, 2 * half, &why), E_TOO_BIG);
+    CHECK_CONTAINS(why.text, "2 TiB");
+    CHECK_OK(vhd_resize_check(vhd, half / 100 * 195 / 512 * 512, &why));
+    CHECK_OK(vhd_close(vhd));
+    disks_fini(&d);
+}
+
 static const struct test tests[] = {
     TEST(smaller_resize_after_a_failed_one_harms_no_block),
     TEST(disk_sized_by_geometry_keeps_the_size_it_grew_to),
+    TEST(disk_whose_file_could_not_hold_it_is_not_made),
     TEST(fixed_disk_does_not_grow_beyond_what_a_footer_can_say),
 };
 TEST_SUITE("vhd/resize", tests);
