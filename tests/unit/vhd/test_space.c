@@ -2,6 +2,7 @@
  * The guest gets the error, and goes on when there is space again; the file
  * does not become longer by trying.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/endian.h"
 #include "tests/unit/vhd/disks.h"
 
 enum { BLOCK = 4096, SIZE = 1000 * BLOCK, TRIES = 300 };
@@ -109,8 +110,44 @@ static void file_that_grows_but_takes_no_bytes_stays_as_long(void)
     }
 }
 
+/* Block 0 of the disk is placed so that only a few more fit below 2 TiB. */
+static void file_ends_below_2_tib(void)
+{
+    enum { TABLE = 4096, LEFT = 20, STRIDE = 16 };
+    uint64_t entry = align_down(UINT32_MAX - LEFT * STRIDE, 8) - 1, done = 1;
+    uint64_t end = (entry + 1) * 512 + BLOCK;
+    uint8_t footer[512], bytes[4];
+    enum err e = E_OK;
+    struct rig r;
+
+    rig_init(&r, VHD_DYNAMIC);
+    CHECK_OK(vhd_close(r.vhd));
+    store_mem_peek(r.file, 0, footer, sizeof footer);
+    CHECK_OK(store_range_sync(r.fault, STORE_RESIZE, end + sizeof footer, 0));
+    store_mem_poke(r.file, end, footer, sizeof footer);
+    be32_store(bytes, (uint32_t)entry);
+    store_mem_poke(r.file, TABLE, bytes, sizeof bytes);
+    r.vhd = disks_open(&r.d, "/d.vhd", r.fault);
+    r.disk = vhd_store(r.vhd);
+    CHECK_OK(write_block(&r, 0));
+    for (; done < 2 * LEFT && !(e = write_block(&r, done)); done++)
+        ;
+    CHECK_ERR(e, E_TOO_BIG);
+    CU_ASSERT_TRUE(done > LEFT / 2 && done <= LEFT + 1);
+    CU_ASSERT_TRUE(r.file->size_bytes <= (uint64_t)UINT32_MAX * 512);
+    CHECK_OK(write_block(&r, 0));
+    CHECK_OK(vhd_close(r.vhd));
+    r.vhd = disks_open(&r.d, "/d.vhd", r.fault);
+    r.disk = vhd_store(r.vhd);
+    for (uint64_t b = 0; b < done; b++)
+        expect_block(&r, b);
+    CHECK_ERR(write_block(&r, done), E_TOO_BIG);
+    rig_fini(&r);
+}
+
 static const struct test tests[] = {
     TEST(file_that_cannot_grow_is_an_error_and_no_more),
+    TEST(file_ends_below_2_tib),
     TEST(file_that_grows_but_takes_no_bytes_stays_as_long),
 };
 TEST_SUITE("vhd/space", tests);
