@@ -60,6 +60,12 @@ static enum err check_args(const struct vhd_create_args *a, struct diag *why)
         return diag_fail(why, E_INVAL,
                          "a differencing disk needs its parent, and the "
                          "absolute path of both");
+    if (a->type == VHD_DIFFERENCING && a->size_bytes < a->parent->size_bytes)
+        return diag_fail(why, E_INVAL,
+                         "a disk of %llu bytes: smaller than its parent, "
+                         "which has %llu",
+                         (unsigned long long)a->size_bytes,
+                         (unsigned long long)a->parent->size_bytes);
     return E_OK;
 }
 

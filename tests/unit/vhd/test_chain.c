@@ -112,6 +112,25 @@ static void child_larger_than_its_parent_reads_zeros_beyond_it(void)
     disks_fini(&d);
 }
 
+static void child_smaller_than_its_parent_is_not_made(void)
+{
+    struct vhd_create_args args = {.type = VHD_DIFFERENCING,
+                                   .size_bytes = SIZE - 512,
+                                   .uuid = {1},
+                                   .path = "/b.vhd",
+                                   .parent_path = "/a.vhd"};
+    struct vhd_info parent;
+    struct diag why;
+    struct disks d;
+
+    disks_init(&d);
+    CHECK_OK(vhd_probe(create(&d, "/a.vhd", NULL, SIZE), &why, &parent));
+    args.parent = &parent;
+    CHECK_ERR(vhd_create(disks_file(&d, "/b.vhd"), &args, &why), E_INVAL);
+    CHECK_CONTAINS(why.text, "smaller than its parent");
+    disks_fini(&d);
+}
+
 static void parent_beside_a_moved_child_is_found(void)
 {
     struct vhd *vhd = NULL;
@@ -208,6 +227,7 @@ static const struct test tests[] = {
     TEST(sector_comes_from_the_youngest_file_that_has_it),
     TEST(zeroes_in_a_child_hide_its_parent),
     TEST(child_larger_than_its_parent_reads_zeros_beyond_it),
+    TEST(child_smaller_than_its_parent_is_not_made),
     TEST(parent_beside_a_moved_child_is_found),
     TEST(wrong_parent_is_not_taken),
     TEST(chain_that_bites_its_tail_is_an_error),
