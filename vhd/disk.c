@@ -70,7 +70,6 @@ static void fill_store(struct vhd *v)
         .physical_bytes = VHD_PAGE_BYTES,
         .caps = disk_caps(v),
     };
-    memset(v->ones + VHD_PAD_BYTES, 0xff, VHD_BITMAP_BYTES);
 }
 
 /* May this file be written, and by us? */

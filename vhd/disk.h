@@ -58,8 +58,8 @@ struct vhd_fragment {
 /* Memory of a fragment that few of them ever touch. */
 enum { VHD_FRAGMENT_IOVS = VHD_IOV_MAX + 1 }; /* the bitmap's page first */
 struct vhd_fragment_room {
+    _Alignas(VHD_BITMAP_BYTES) uint8_t bitmap[VHD_BITMAP_BYTES];
     struct iovec iov[VHD_FRAGMENT_IOVS];
-    uint8_t bitmap[VHD_BITMAP_BYTES];
 };
 
 /* Space for blocks: sectors [next, end), zeros, a stride per block. */
@@ -152,9 +152,12 @@ struct vhd {
     struct vhd_space space;
     struct vhd_flush flush;
     struct vhd_resize resize;
-    uint8_t ones[VHD_PAGE_BYTES];  /* pad and bitmap of a new dynamic block */
-    uint8_t zeros[VHD_PAGE_BYTES]; /* pad of a bitmap */
 };
+
+/* Constants to write from: aligned, so that O_DIRECT takes them, and the
+ * guest's bytes beside them, as they are. */
+extern uint8_t vhd_ones[VHD_PAGE_BYTES];  /* pad, bitmap of a dynamic block */
+extern uint8_t vhd_zeros[VHD_PAGE_BYTES]; /* pad of a bitmap */
 
 static inline struct vhd_layer *vhd_top(const struct vhd *v)
 {

@@ -17,6 +17,8 @@
 
 #include <string.h>
 
+_Alignas(VHD_PAGE_BYTES) uint8_t vhd_zeros[VHD_PAGE_BYTES];
+
 static void round_begin(struct vhd *v);
 
 void vhd_flush_init(struct vhd *v)
@@ -148,7 +150,7 @@ static void meta_aim(struct vhd *v, struct vhd_meta_write *w,
         off = top->header.table_off_bytes + piece->table_off;
         bytes = min_u64(bytes, end - piece->table_off);
     }
-    w->iov[0] = (struct iovec){v->zeros, pad};
+    w->iov[0] = (struct iovec){vhd_zeros, pad};
     w->iov[1] = (struct iovec){piece->bytes, bytes};
     w->io = (struct store_io){
         .op = STORE_WRITE,

@@ -54,6 +54,12 @@ static bool write_in_place(struct vhd_request *r, uint32_t block,
     return true;
 }
 
+/* clang-format off */
+_Alignas(VHD_PAGE_BYTES) uint8_t vhd_ones[VHD_PAGE_BYTES] = {
+    [VHD_PAD_BYTES ... VHD_PAGE_BYTES - 1] = 0xff
+};
+/* clang-format on */
+
 /* -- into a block that is not ---------------------------------------------- */
 
 static void fill_end(struct vhd_fragment *f)
@@ -103,11 +109,11 @@ static void fill_mark(struct vhd_fragment *f)
     struct vhd *v = f->vhd;
     enum err e;
 
-    f->mark_iov = (struct iovec){v->ones, sizeof v->ones};
+    f->mark_iov = (struct iovec){vhd_ones, sizeof vhd_ones};
     f->mark = (struct store_io){
         .op = STORE_WRITE,
         .off_bytes = vhd_bitmap_off(f->entry) - VHD_PAD_BYTES,
-        .len_bytes = sizeof v->ones,
+        .len_bytes = sizeof vhd_ones,
         .iov = &f->mark_iov,
         .iov_count = 1,
         .done = fill_mark_done,
@@ -130,7 +136,7 @@ static void fill_start(struct vhd_fragment *f)
 
     f->pending = 1;
     if (touch)
-        f->iov[0] = (struct iovec){v->ones, sizeof v->ones};
+        f->iov[0] = (struct iovec){vhd_ones, sizeof vhd_ones};
     vhd_fragment_aim(f, off, len, touch);
     if (marks && !touch)
         fill_mark(f);
