@@ -103,7 +103,7 @@ int main(int argc, char **argv)
     uint64_t depth = argc == 4 ? strtoull(argv[2], NULL, 10) : 0;
     uint64_t count = argc == 4 ? strtoull(argv[3], NULL, 10) : 0;
     struct diag why = {{0}};
-    struct fs_coord *coord;
+    struct fs_coord *coord = NULL;
     struct loop *loop;
     struct lun *lun;
     enum err e;
