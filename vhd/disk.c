@@ -87,21 +87,35 @@ static enum err check_writable(const struct vhd_layer *top, struct diag *why)
     return E_OK;
 }
 
+/* Let the file end behind its last block.  On a full volume there may be no
+ * place for the footer there: then that waits for the close. */
+static enum err settle_end(struct vhd *v)
+{
+    const struct vhd_layer *top = vhd_top(v);
+    uint64_t end = vhd_trimmed_bytes(v->space.end_bytes) +
+                   (uint64_t)v->space.stride_sectors * VHD_SECTOR_BYTES;
+    enum err e;
+
+    if (top->has_tail && top->file->size_bytes <= end)
+        return E_OK;
+    e = vhd_space_trim(v);
+    v->space.extended = e == E_VOL_FULL;
+    return v->space.extended ? E_OK : e;
+}
+
 /* Put the ends of the file in order where a crash, or somebody with other
  * ideas of order, left them. */
 static enum err settle(struct vhd *v)
 {
     struct vhd_layer *top = vhd_top(v);
-    uint64_t end = vhd_trimmed_bytes(v->space.end_bytes) +
-                   (uint64_t)v->space.stride_sectors * VHD_SECTOR_BYTES;
     struct vhd_footers footers;
     enum err e;
 
     if (vhd_is_fixed(v))
         return E_OK;
     e = vhd_batmap_clear(top);
-    if (!e && (!top->has_tail || top->file->size_bytes > end))
-        e = vhd_space_trim(v);
+    if (!e)
+        e = settle_end(v);
     if (!e)
         e = vhd_footers_read(top->file, &footers);
     if (e ||

@@ -110,6 +110,36 @@ static void file_that_grows_but_takes_no_bytes_stays_as_long(void)
     }
 }
 
+/* The process dies while there is no space, and its successor finds none: the
+ * file stays longer than it need be. */
+static void disk_opens_on_a_volume_that_is_full(void)
+{
+    for (uint64_t nth = 1; nth < 6; nth++) {
+        struct vhd_open_args args = {.path = "/d.vhd"};
+        uint64_t done = 0;
+        struct diag why;
+        struct rig r;
+
+        rig_init(&r, VHD_DYNAMIC);
+        fill_up(&r, 1 << STORE_WRITE, nth);
+        while (!write_block(&r, done))
+            done++;
+        fill_up(&r, 0, 0);
+        CHECK_OK(store_flush_sync(r.disk));
+        vhd_abandon(r.vhd);
+        fill_up(&r, 1 << STORE_WRITE, 1);
+        CHECK_OK_FATAL(vhd_open(r.fault, &args, &why, &r.vhd));
+        r.disk = vhd_store(r.vhd);
+        for (uint64_t b = 0; b < done; b++)
+            expect_block(&r, b);
+        CHECK_ERR(write_block(&r, done), E_VOL_FULL);
+        fill_up(&r, 0, 0);
+        CHECK_OK(write_block(&r, done));
+        expect_block(&r, done);
+        rig_fini(&r);
+    }
+}
+
 /* Block 0 of the disk is placed so that only a few more fit below 2 TiB. */
 static void file_ends_below_2_tib(void)
 {
@@ -147,6 +177,7 @@ static void file_ends_below_2_tib(void)
 
 static const struct test tests[] = {
     TEST(file_that_cannot_grow_is_an_error_and_no_more),
+    TEST(disk_opens_on_a_volume_that_is_full),
     TEST(file_ends_below_2_tib),
     TEST(file_that_grows_but_takes_no_bytes_stays_as_long),
 };
