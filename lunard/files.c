@@ -6,6 +6,9 @@
  * a read-only disk.  The file is open for reading only: writing under the
  * handle needs no more, and "open for writing" is what a handle keeps others
  * from.
+ *
+ * A handle is that of a VM, which has one of a file: it is kept from itself
+ * here, and a parent of several of its disks is held until the last lets go.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lunard/files.h"
 
@@ -16,6 +19,8 @@
 #include <string.h>
 
 struct opened {
+    struct list link; /* daemon->opened_files, while it has the handle */
+    struct daemon *daemon;
     struct volume *volume;
     struct fs_file *file;
     fs_handle_args handle; /* as it was granted */
@@ -77,6 +82,58 @@ static enum err handle_put(struct opened *o)
     return e;
 }
 
+/* Another one of the same file and VM; NULL: there is none.
+ * Context: files_mutex is held. */
+static struct opened *find_other(const struct opened *o)
+{
+    list_for_each (node, &o->daemon->opened_files) {
+        struct opened *other = container_of(node, struct opened, link);
+
+        if (other != o && other->volume == o->volume &&
+            other->handle.ino == o->handle.ino && !strcmp(other->vm, o->vm))
+            return other;
+    }
+    return NULL;
+}
+
+/* The handle, or a share of the one that the VM has for reading. */
+static enum err hold(struct opened *o, const char *path, struct diag *why)
+{
+    struct daemon *d = o->daemon;
+    const struct opened *other;
+    enum err e = E_OK;
+
+    pthread_mutex_lock(&d->files_mutex);
+    other = find_other(o);
+    if (!other)
+        e = handle_get(o, path, why);
+    else if (other->handle.mode == FS_HANDLE_PR &&
+             o->handle.mode == FS_HANDLE_PR)
+        o->handle.generation = other->handle.generation;
+    else
+        e = diag_fail(why, E_HANDLE_HELD,
+                      "%s: vm %s uses it, as a disk or as the parent of one: "
+                      "detach that first",
+                      path, o->vm);
+    if (!e)
+        list_push_back(&d->opened_files, &o->link);
+    pthread_mutex_unlock(&d->files_mutex);
+    return e;
+}
+
+static enum err let_go(struct opened *o)
+{
+    struct daemon *d = o->daemon;
+    enum err e = E_OK;
+
+    pthread_mutex_lock(&d->files_mutex);
+    list_remove(&o->link);
+    if (!find_other(o))
+        e = handle_put(o);
+    pthread_mutex_unlock(&d->files_mutex);
+    return e;
+}
+
 /* -- open, close ----------------------------------------------------------- */
 
 /* Split ROOT/VOLUME/PATH: the volume's name, and the rest with its slash. */
@@ -121,7 +178,7 @@ static enum err open_file(struct opened *o, const char *path, const char *rest,
         .vm = o->vm,
         .mode = read_only ? FS_HANDLE_PR : FS_HANDLE_EX,
     };
-    e = handle_get(o, path, why);
+    e = hold(o, path, why);
     if (e)
         return e;
     e = fs_file_store(o->file, 0, &ret_file->store);
@@ -144,7 +201,7 @@ static enum err release(struct opened *o)
     if (o->file)
         e_file = fs_file_close(o->file, &open_how);
     if (o->handle.generation)
-        e_handle = handle_put(o);
+        e_handle = let_go(o);
     volume_put(o->volume);
     free(o);
     return e_file ? e_file : e_handle;
@@ -165,6 +222,7 @@ static enum err files_open(struct hotplug_files *files, const char *path,
     o = calloc(1, sizeof *o);
     if (!o)
         return diag_fail(why, E_NOMEM, "%s: out of memory", path);
+    o->daemon = d;
     snprintf(o->vm, sizeof o->vm, "%s", vm);
     e = volume_get(d->volumes, name, &o->volume, why);
     if (e) {
@@ -187,5 +245,7 @@ static enum err files_close(struct hotplug_files *files,
 
 void files_init(struct daemon *d)
 {
+    list_init(&d->opened_files);
+    pthread_mutex_init(&d->files_mutex, NULL);
     d->files = (struct hotplug_files){.open = files_open, .close = files_close};
 }

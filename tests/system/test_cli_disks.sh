@@ -57,7 +57,21 @@ lunar attach web "$v/child.vhd" >/dev/null
 expect_fail 'held by' lunar attach other "$v/q.vhd"
 lunar attach other "$v/q.vhd" --read-only >/dev/null
 lunar detach other 0
+
+step "not by its own VM either, nor under another name"
+expect_fail 'vm web uses it' lunar attach web "$v/q.vhd"
+ln "$v/child.vhd" "$v/hard.vhd"
+expect_fail 'vm web uses it' lunar attach web "$v/hard.vhd"
+
+step "a parent is held until the last child of the VM lets go of it"
+lunar disk create "$v/child2.vhd" --parent "$v/q.vhd"
+lunar attach web "$v/child2.vhd" >/dev/null
 lunar detach web 0
+expect_fail 'held by' lunar attach other "$v/q.vhd"
+lunar detach web 1
+lunar attach other "$v/q.vhd" >/dev/null
+lunar detach other 0
+rm "$v/hard.vhd"
 
 step "resize: a file, and a disk that is attached"
 lunar disk resize "$v/dyn.vhd" --size 2G
