@@ -23,6 +23,7 @@ struct on_bus {
     struct remote remote;
     struct disk *disk;
     int lun; /* wanted, or HOTPLUG_LUN_ANY; then the one it got */
+    bool kept[SCSI_LUNS_MAX]; /* by disks that are not there now */
 };
 
 static void on_bus_run(struct remote *r)
@@ -33,11 +34,26 @@ static void on_bus_run(struct remote *r)
     enum err e = E_OK;
 
     if (on->lun == HOTPLUG_LUN_ANY)
-        e = scsi_bus_free_lun(bus, &lun);
+        e = scsi_bus_free_lun(bus, on->kept, &lun);
     if (!e)
         e = scsi_bus_attach(bus, lun, on->disk->lu);
     on->lun = (int)lun;
     remote_done(r, e);
+}
+
+/* A guest must not find another disk where its own was, and will be again. */
+static void find_kept(struct hotplug *h, struct on_bus *on)
+{
+    const struct controller *c = on->disk->controller;
+
+    pthread_mutex_lock(&h->mutex);
+    list_for_each (d, &c->vm->disks) {
+        const struct disk *disk = container_of(d, struct disk, link);
+
+        if (disk->controller == c && disk->known)
+            on->kept[disk->lun] = true;
+    }
+    pthread_mutex_unlock(&h->mutex);
 }
 
 static enum err explain_on_bus(const struct disk *disk, int lun, enum err e,
@@ -86,10 +102,10 @@ static enum err disk_unit(struct disk *disk, struct diag *why)
     return E_OK;
 }
 
-enum err disk_bring_up(struct hotplug *h, struct disk *disk, int lun,
+enum err disk_bring_up(struct hotplug *h, struct disk *disk, int *lun,
                        struct diag *why)
 {
-    struct on_bus on = {.remote.run = on_bus_run, .disk = disk, .lun = lun};
+    struct on_bus on = {.remote.run = on_bus_run, .disk = disk, .lun = *lun};
     const struct controller *c = disk->controller;
     struct backing *b = &disk->backing;
     enum err e;
@@ -103,13 +119,15 @@ enum err disk_bring_up(struct hotplug *h, struct disk *disk, int lun,
     e = disk_unit(disk, why);
     if (e)
         goto close;
+    find_kept(h, &on);
     e = remote_run(c->loop, &on.remote);
     if (e) {
-        explain_on_bus(disk, lun, e, why);
+        explain_on_bus(disk, *lun, e, why);
         scsi_lu_free(TAKE(disk->lu));
         goto close;
     }
     pthread_mutex_lock(&h->mutex);
+    *lun = on.lun;
     disk->lun = (unsigned)on.lun;
     disk->state = DISK_ATTACHED;
     disk->reason[0] = '\0';
@@ -220,12 +238,33 @@ static struct disk *find_own(struct vm *vm, unsigned controller,
     return NULL;
 }
 
+static void blame_user(const struct disk *disk, struct diag *why)
+{
+    const struct controller *c = disk->controller;
+
+    (void)diag_fail(why, E_EXIST,
+                    "vm %s: LUN %u of controller %u is in use by %s (%s): "
+                    "choose another LUN",
+                    c->vm->name, disk->lun, c->number, disk->path,
+                    disk_state_name(disk->state));
+}
+
 /* The disk is in the VM's list: is it what was asked for? */
 static enum err attach_again(struct disk *disk,
                              const struct hotplug_attach_args *args,
                              struct disk **ret_disk, struct diag *why)
 {
+    struct controller *c = disk->controller;
+
     if (disk->state == DISK_FAILED && !disk->detaches) {
+        struct disk *other = args->lun < 0 ? disk
+                                           : disk_find_lun(c->vm, c->number,
+                                                           (unsigned)args->lun);
+
+        if (other && other != disk) {
+            blame_user(other, why);
+            return E_EXIST;
+        }
         disk->state = DISK_ATTACHING;
         disk->read_only = args->read_only;
         *ret_disk = disk;
@@ -236,10 +275,13 @@ static enum err attach_again(struct disk *disk,
         *ret_disk = disk;
         return E_OK;
     }
+    if (disk->state != DISK_ATTACHED)
+        return diag_fail(why, E_BUSY, "%s: is %s at vm %s: try again",
+                         disk->path, disk_state_name(disk->state), args->vm);
     return diag_fail(why, E_EXIST,
                      "%s: is LUN %u of controller %u of vm %s, "
                      "%s%s: detach it first",
-                     disk->path, disk->lun, disk->controller->number, args->vm,
+                     disk->path, disk->lun, c->number, args->vm,
                      disk_state_name(disk->state),
                      disk->read_only ? ", read-only" : "");
 }
@@ -271,12 +313,13 @@ static enum err attach_claim(struct hotplug *h,
                          path, disk->controller->vm->name,
                          disk->controller->number, disk->lun,
                          disk_state_name(disk->state));
-    if (args->lun >= 0 &&
-        disk_find_lun(vm, args->controller, (unsigned)args->lun))
-        return diag_fail(
-            why, E_EXIST, "vm %s: LUN %d of controller %u is in use by %s",
-            vm->name, args->lun, args->controller,
-            disk_find_lun(vm, args->controller, (unsigned)args->lun)->path);
+    disk = args->lun < 0
+               ? NULL
+               : disk_find_lun(vm, args->controller, (unsigned)args->lun);
+    if (disk) {
+        blame_user(disk, why);
+        return E_EXIST;
+    }
     disk = calloc(1, sizeof *disk);
     if (!disk)
         return diag_fail(why, E_NOMEM, "%s: out of memory", path);
@@ -322,12 +365,33 @@ static enum err remember(struct hotplug *h, struct diag *why)
     return e;
 }
 
+/* What cannot be remembered is not attached, unless it was remembered before
+ * or somebody has it in hand already. */
+static enum err not_remembered(struct hotplug *h, struct disk *disk, enum err e,
+                               struct diag *why)
+{
+    bool mine;
+
+    pthread_mutex_lock(&h->mutex);
+    mine = !disk->known && disk->state == DISK_ATTACHED && !disk->resizing;
+    if (mine)
+        disk->state = DISK_CLOSING;
+    pthread_mutex_unlock(&h->mutex);
+    if (!mine)
+        return diag_prefix(why, e, "attached, but after a restart as before");
+    if (disk_take_down(h, disk, NULL))
+        diag_prefix(why, e, "not closed cleanly");
+    disk_forget(h, disk);
+    return e;
+}
+
 enum err hotplug_attach(struct hotplug *h,
                         const struct hotplug_attach_args *args,
                         unsigned *ret_lun, struct diag *why)
 {
     char path[HOTPLUG_PATH_BYTES];
     struct disk *disk;
+    int lun = args->lun;
     bool there, known;
     enum err e;
 
@@ -340,26 +404,24 @@ enum err hotplug_attach(struct hotplug *h,
     pthread_mutex_lock(&h->mutex);
     e = attach_claim(h, args, path, &disk, why);
     there = !e && disk->state == DISK_ATTACHED;
-    known = !e && *disk->reason;
+    known = !e && disk->known;
+    if (known && lun == HOTPLUG_LUN_ANY)
+        lun = (int)disk->lun; /* where the guest had it */
     if (there)
         *ret_lun = disk->lun;
     pthread_mutex_unlock(&h->mutex);
     if (e || there)
         return e;
 
-    e = disk_bring_up(h, disk, args->lun, why);
+    e = disk_bring_up(h, disk, &lun, why);
     if (e) {
         attach_failed(h, disk, known, diag_text(why, e));
         return e;
     }
     e = remember(h, why);
-    if (e) {
-        if (disk_take_down(h, disk, NULL))
-            diag_prefix(why, e, "not closed cleanly");
-        disk_forget(h, disk);
-        return e;
-    }
-    *ret_lun = disk->lun;
+    if (e)
+        return not_remembered(h, disk, e, why);
+    *ret_lun = (unsigned)lun;
     return E_OK;
 }
 
@@ -374,14 +436,19 @@ static enum err detach_claim(struct hotplug *h,
     struct disk *disk;
 
     if (!vm)
-        return diag_fail(why, E_NOENT, "vm %s: not known", args->vm);
+        return diag_fail(why, E_NOENT,
+                         "vm %s: not known: see \"lunar vm list\"", args->vm);
     disk = disk_find_lun(vm, args->controller, args->lun);
     if (!disk)
-        return diag_fail(why, E_NOENT, "vm %s: no LUN %u on controller %u",
+        return diag_fail(why, E_NOENT,
+                         "vm %s: no LUN %u on controller %u: see "
+                         "\"lunar status\"",
                          vm->name, args->lun, args->controller);
-    if (disk->resizing)
-        return diag_fail(why, E_BUSY, "%s: is being resized: try again",
-                         disk->path);
+    if (disk->resizing || disk->state == DISK_ATTACHING ||
+        disk->state == DISK_CLOSING)
+        return diag_fail(why, E_BUSY, "%s: is %s: try again", disk->path,
+                         disk->resizing ? "being resized"
+                                        : disk_state_name(disk->state));
     if (disk->state == DISK_DETACHING && !args->force)
         return diag_fail(why, E_BUSY,
                          "%s: is being detached: wait, or use --force",
@@ -394,7 +461,7 @@ static enum err detach_claim(struct hotplug *h,
 }
 
 /* One call's attempt ended with `e`; the last of several that came off the bus
- * puts the disk away. */
+ * puts the disk away.  From then on it is closing, and its own. */
 static enum err detach_finish(struct hotplug *h, struct disk *disk, enum err e,
                               bool force, struct diag *why)
 {
@@ -409,6 +476,8 @@ static enum err detach_finish(struct hotplug *h, struct disk *disk, enum err e,
         disk->state = DISK_ATTACHED;
         disk_blame(disk, diag_text(why, e));
     }
+    if (last && off_bus)
+        disk->state = DISK_CLOSING;
     pthread_mutex_unlock(&h->mutex);
     if (!last || !off_bus)
         return e;
@@ -438,7 +507,9 @@ enum err hotplug_detach(struct hotplug *h,
         e = E_OK;
     e = detach_finish(h, disk, e, args->force, why);
     e_save = remember(h, e ? NULL : why);
-    return e ? e : e_save;
+    if (e || !e_save)
+        return e;
+    return diag_prefix(why, e_save, "detached, but after a restart as before");
 }
 
 /* -- resize ---------------------------------------------------------------- */
@@ -554,6 +625,7 @@ void hotplug_retry(struct hotplug *h)
 
     for (;;) {
         struct diag why = {0};
+        int lun;
         enum err e;
 
         pthread_mutex_lock(&h->mutex);
@@ -561,7 +633,8 @@ void hotplug_retry(struct hotplug *h)
         pthread_mutex_unlock(&h->mutex);
         if (!disk)
             return;
-        e = disk_bring_up(h, disk, (int)disk->lun, &why);
+        lun = (int)disk->lun;
+        e = disk_bring_up(h, disk, &lun, &why);
         if (!e)
             continue;
         pthread_mutex_lock(&h->mutex);

@@ -87,7 +87,7 @@ const char *disk_kind_name(enum disk_kind kind)
 const char *disk_state_name(enum disk_state state)
 {
     static const char *const names[] = {"attaching", "attached", "detaching",
-                                        "failed"};
+                                        "closing", "failed"};
 
     return names[state];
 }

@@ -16,6 +16,7 @@ enum disk_state {
     DISK_ATTACHING, /* being opened: no LUN yet */
     DISK_ATTACHED,
     DISK_DETACHING, /* the guest was asked; still works */
+    DISK_CLOSING,   /* off its bus: nobody but who closes it may touch it */
     DISK_FAILED     /* remembered, but could not be opened: reason says why */
 };
 
@@ -37,7 +38,10 @@ struct disk {
     struct controller *controller;
     char path[HOTPLUG_PATH_BYTES];
     bool read_only;
-    unsigned lun; /* valid unless attaching or (then wanted) failed */
+    /* In the state file, and its LUN is kept for it, while it is failed and
+     * being attached again, too. */
+    bool known;
+    unsigned lun; /* valid if known, attached or later */
     enum disk_state state;
     unsigned detaches; /* running hotplug_detach() calls */
     bool off_bus;      /* one of them succeeded */
@@ -80,6 +84,7 @@ struct hotplug {
 
 /* Context of all below: h->mutex is held. */
 struct vm *vm_find(struct hotplug *h, const char *name);
+/* The disk that has this LUN, or keeps it. */
 struct disk *disk_find_lun(struct vm *vm, unsigned controller, unsigned lun);
 enum err save_state(struct hotplug *h, struct diag *why);
 
@@ -112,9 +117,9 @@ enum err backing_open(struct hotplug *h, const struct disk *disk,
 /* Flush and close.  Context: no io in flight, on no bus. */
 enum err backing_close(struct hotplug *h, struct backing *b);
 
-/* Open a disk that is in its VM's list and put it on its bus at `lun`, or
- * anywhere. */
-enum err disk_bring_up(struct hotplug *h, struct disk *disk, int lun,
+/* Open a disk that is in its VM's list and put it on its bus at *lun, or
+ * anywhere: *lun then says where. */
+enum err disk_bring_up(struct hotplug *h, struct disk *disk, int *lun,
                        struct diag *why);
 /* Take a disk off its bus, without asking the guest, and close it. */
 enum err disk_take_down(struct hotplug *h, struct disk *disk, struct diag *why);

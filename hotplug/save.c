@@ -25,7 +25,7 @@ static json_t *vm_to_state(const struct vm *vm)
     list_for_each (d, &vm->disks) {
         const struct disk *disk = container_of(d, struct disk, link);
 
-        if (disk->state != DISK_ATTACHING)
+        if (disk->known || disk->state != DISK_ATTACHING)
             json_array_append_new(disks, disk_to_state(disk));
     }
     uuid_to_text(vm->uuid, uuid);
@@ -77,6 +77,7 @@ static enum err load_disk(struct hotplug *h, struct vm *vm, json_t *from,
     disk->lun = (unsigned)lun;
     disk->read_only = read_only;
     disk->state = DISK_FAILED;
+    disk->known = true;
     list_push_back(&vm->disks, &disk->link);
     return E_OK;
 }

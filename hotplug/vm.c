@@ -39,7 +39,7 @@ struct disk *disk_find_lun(struct vm *vm, unsigned controller, unsigned lun)
         struct disk *disk = container_of(d, struct disk, link);
 
         if (disk->controller->number == controller && disk->lun == lun &&
-            disk->state != DISK_ATTACHING)
+            (disk->known || disk->state != DISK_ATTACHING))
             return disk;
     }
     return NULL;

@@ -196,12 +196,14 @@ enum err scsi_bus_attach(struct scsi_bus *bus, unsigned lun, struct scsi_lu *lu)
     return E_OK;
 }
 
-enum err scsi_bus_free_lun(struct scsi_bus *bus, unsigned *ret_lun)
+enum err scsi_bus_free_lun(struct scsi_bus *bus, const bool *kept,
+                           unsigned *ret_lun)
 {
     for (unsigned lun = 0; lun < SCSI_LUNS_MAX; lun++) {
         const struct scsi_slot *slot = &bus->slots[lun];
 
-        if (!slot->lu && !slot->kept && !slot->outstanding) {
+        if (!slot->lu && !slot->kept && !slot->outstanding &&
+            !(kept && kept[lun])) {
             *ret_lun = lun;
             return E_OK;
         }

@@ -70,8 +70,10 @@ void scsi_bus_free(struct scsi_bus *bus);
  * the disk that was there before). */
 MUST_CHECK enum err scsi_bus_attach(struct scsi_bus *bus, unsigned lun,
                                     struct scsi_lu *lu);
-/* The lowest LUN that scsi_bus_attach() would take; E_BUSY: all in use. */
-MUST_CHECK enum err scsi_bus_free_lun(struct scsi_bus *bus, unsigned *ret_lun);
+/* The lowest LUN that scsi_bus_attach() would take and that kept[lun] does not
+ * keep for another disk (NULL: none is kept).  E_BUSY: there is none. */
+MUST_CHECK enum err scsi_bus_free_lun(struct scsi_bus *bus, const bool *kept,
+                                      unsigned *ret_lun);
 struct scsi_lu *scsi_bus_lu(struct scsi_bus *bus, unsigned lun);
 
 /* Take a LUN off the bus.  The guest is told, while the LUN still answers;

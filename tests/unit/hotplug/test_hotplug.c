@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "hotplug/hotplug.h"
 
+#include "base/jsonfile.h"
 #include "base/stores.h"
 #include "tests/lib/test.h"
 #include "tests/lib/world.h"
@@ -10,6 +11,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* -- a host with a directory of memory files ------------------------------- */
 
@@ -30,6 +33,9 @@ struct host {
     struct file file[FILES_MAX];
     unsigned count;
     enum err open_fails; /* E_OK: it does not */
+    /* Somebody else acts while a file is being opened or closed. */
+    void (*on_open)(struct host *t);
+    void (*on_close)(struct host *t);
     struct hotplug *h;
     struct diag why;
 };
@@ -50,6 +56,8 @@ static enum err open_file(struct hotplug_files *files, const char *path,
     struct file *f = find_file(t, path);
 
     (void)vm;
+    if (t->on_open)
+        t->on_open(t);
     if (t->open_fails)
         return diag_fail(why, t->open_fails, "%s: away", path);
     if (!f)
@@ -64,9 +72,11 @@ static enum err open_file(struct hotplug_files *files, const char *path,
 static enum err close_file(struct hotplug_files *files,
                            struct hotplug_file *file)
 {
+    struct host *t = container_of(files, struct host, files);
     struct file *f = file->opened;
 
-    (void)files;
+    if (t->on_close)
+        t->on_close(t);
     f->opens--;
     return E_OK;
 }
@@ -420,6 +430,114 @@ static void a_failed_disk_can_be_forgotten(void)
     host_fini(&t);
 }
 
+static void a_failed_disk_comes_back_to_its_own_lun(void)
+{
+    struct host t;
+    unsigned lun;
+    struct hotplug_attach_args args = {
+        .vm = "web", .disk = "/root/v/b.raw", .lun = 0};
+
+    host_init(&t);
+    host_file(&t, "/root/v/a.raw");
+    host_file(&t, "/root/v/b.raw");
+    host_vm(&t, "web");
+    CHECK_OK(attach(&t, "web", "/root/v/a.raw", &lun));
+    host_close(&t);
+    t.open_fails = E_VOL_OFFLINE;
+    host_open(&t);
+    t.open_fails = E_OK;
+    CHECK_ERR(hotplug_attach(t.h, &args, &lun, &t.why), E_EXIST);
+    CHECK_CONTAINS(t.why.text, "in use by /root/v/a.raw (failed)");
+    CHECK_OK(attach(&t, "web", "/root/v/b.raw", &lun));
+    CHECK_EQ(lun, 1);
+    CHECK_OK(attach(&t, "web", "/root/v/a.raw", &lun));
+    CHECK_EQ(lun, 0);
+    host_fini(&t);
+}
+
+static void remember_something(struct host *t)
+{
+    t->on_open = NULL;
+    host_vm(t, "other");
+}
+
+static void a_disk_stays_remembered_while_it_is_opened_again(void)
+{
+    char path[WORLD_PATH_BYTES + 16], *text;
+    json_t *state = NULL;
+    struct host t;
+    unsigned lun;
+
+    host_init(&t);
+    host_file(&t, "/root/v/a.raw");
+    host_vm(&t, "web");
+    CHECK_OK(attach(&t, "web", "/root/v/a.raw", &lun));
+    host_close(&t);
+    t.open_fails = E_VOL_OFFLINE;
+    host_open(&t);
+    t.open_fails = E_OK;
+    t.on_open = remember_something;
+    hotplug_retry(t.h);
+    check_disk(&t, "state", "attached");
+    snprintf(path, sizeof path, "%s/vms.json", t.world.dir);
+    CHECK_OK_FATAL(jsonfile_load(path, &state, &t.why));
+    text = json_dumps(state, 0);
+    CHECK_CONTAINS(text, "/root/v/a.raw");
+    CHECK_CONTAINS(text, "other");
+    free(text);
+    json_decref(state);
+    host_fini(&t);
+}
+
+/* Others look at the disk, and take hold of it, while it is put away. */
+static void meddle(struct host *t)
+{
+    struct hotplug_detach_args again = {.vm = "web", .force = true};
+    unsigned lun;
+
+    t->on_close = NULL;
+    check_disk(t, "state", "closing");
+    CHECK_ERR(hotplug_detach(t->h, &again, &t->why), E_BUSY);
+    CHECK_ERR(attach(t, "web", "/root/v/a.vhd", &lun), E_BUSY);
+    CHECK_ERR(hotplug_resize(t->h, "/root/v/a.vhd", FILE_BYTES * 2, &t->why),
+              E_BUSY);
+}
+
+static void a_disk_that_is_closing_is_let_alone(void)
+{
+    struct host t;
+    unsigned lun;
+
+    host_init(&t);
+    make_vhd(host_file(&t, "/root/v/a.vhd"), VHD_DYNAMIC);
+    host_vm(&t, "web");
+    CHECK_OK(attach(&t, "web", "/root/v/a.vhd", &lun));
+    t.on_close = meddle;
+    CHECK_OK(detach(&t, "web", 0));
+    CHECK_EQ(t.on_close == NULL, true);
+    CHECK_EQ(disk_count(&t), 0);
+    host_fini(&t);
+}
+
+static void what_cannot_be_remembered_is_not_attached(void)
+{
+    struct host t;
+    unsigned lun;
+    char path[WORLD_PATH_BYTES + 16];
+
+    host_init(&t);
+    host_file(&t, "/root/v/a.raw");
+    host_vm(&t, "web");
+    snprintf(path, sizeof path, "%s/vms.json.new", t.world.dir);
+    CHECK_EQ(mkdir(path, 0700), 0); /* in the way of the new file */
+    CHECK_ERR(attach(&t, "web", "/root/v/a.raw", &lun), E_ISDIR);
+    CHECK_EQ(disk_count(&t), 0);
+    CHECK_EQ(t.file[0].opens, 0);
+    CHECK_EQ(rmdir(path), 0);
+    CHECK_OK(attach(&t, "web", "/root/v/a.raw", &lun));
+    host_fini(&t);
+}
+
 static const struct test tests[] = {
     TEST(a_disk_gets_the_lowest_lun_and_its_file_is_closed_after),
     TEST(attaching_again_changes_nothing_unless_it_asks_for_more),
@@ -432,5 +550,9 @@ static const struct test tests[] = {
     TEST(a_vm_with_disks_stays_and_names_are_checked),
     TEST(a_restart_finds_vms_and_disks_and_a_volume_may_come_later),
     TEST(a_failed_disk_can_be_forgotten),
+    TEST(a_failed_disk_comes_back_to_its_own_lun),
+    TEST(a_disk_stays_remembered_while_it_is_opened_again),
+    TEST(a_disk_that_is_closing_is_let_alone),
+    TEST(what_cannot_be_remembered_is_not_attached),
 };
 TEST_SUITE("hotplug/hotplug", tests);

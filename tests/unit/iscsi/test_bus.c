@@ -232,7 +232,7 @@ static void luns_are_taken_from_below_and_refused_when_taken(void)
     unsigned lun = 99;
 
     initiator_init(&t, NULL);
-    CHECK_OK(scsi_bus_free_lun(t.bus, &lun));
+    CHECK_OK(scsi_bus_free_lun(t.bus, NULL, &lun));
     CHECK_EQ(lun, 0);
     CHECK_ERR(scsi_bus_attach(t.bus, DISK_LUN, t.lu), E_EXIST);
     CHECK_ERR(scsi_bus_attach(t.bus, SCSI_LUNS_MAX, t.lu), E_RANGE);
