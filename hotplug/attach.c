@@ -102,6 +102,18 @@ static enum err disk_unit(struct disk *disk, struct diag *why)
     return E_OK;
 }
 
+static enum err check_id(const struct disk *disk, struct diag *why)
+{
+    if (disk->any_id || !disk->has_id || !disk->backing.id_lasts ||
+        !memcmp(disk->id, disk->backing.id, sizeof disk->id))
+        return E_OK;
+    return diag_fail(why, E_STALE,
+                     "%s: is another disk than the one that was attached: put "
+                     "that one back and resume the volume, or attach this one "
+                     "with \"lunar attach\"",
+                     disk->path);
+}
+
 enum err disk_bring_up(struct hotplug *h, struct disk *disk, int *lun,
                        struct diag *why)
 {
@@ -116,7 +128,9 @@ enum err disk_bring_up(struct hotplug *h, struct disk *disk, int *lun,
     e = backing_open(h, disk, b, why);
     if (e)
         return e;
-    e = disk_unit(disk, why);
+    e = check_id(disk, why);
+    if (!e)
+        e = disk_unit(disk, why);
     if (e)
         goto close;
     find_kept(h, &on);
@@ -129,6 +143,8 @@ enum err disk_bring_up(struct hotplug *h, struct disk *disk, int *lun,
     pthread_mutex_lock(&h->mutex);
     *lun = on.lun;
     disk->lun = (unsigned)on.lun;
+    disk->has_id = b->id_lasts;
+    memcpy(disk->id, b->id, sizeof disk->id);
     disk->state = DISK_ATTACHED;
     disk->reason[0] = '\0';
     pthread_mutex_unlock(&h->mutex);
@@ -267,6 +283,7 @@ static enum err attach_again(struct disk *disk,
         }
         disk->state = DISK_ATTACHING;
         disk->read_only = args->read_only;
+        disk->any_id = true; /* whatever has that name now */
         *ret_disk = disk;
         return E_OK;
     }
@@ -612,6 +629,7 @@ static struct disk *next_failed(struct hotplug *h, unsigned *round)
                 continue;
             *round = n;
             disk->state = DISK_ATTACHING;
+            disk->any_id = false;
             return disk;
         }
     }

@@ -195,7 +195,6 @@ static enum err open_vhd(struct hotplug *h, const struct disk *disk,
 
     if (e)
         return diag_prefix(why, e, "%s", disk->path);
-    memcpy(b->id, b->file.id, sizeof b->id);
     b->kind = DISK_VHD;
     b->disk = vhd_store(b->vhd);
     return E_OK;
@@ -211,12 +210,13 @@ static enum err open_file(struct hotplug *h, const struct disk *disk,
                             disk->controller->vm->name, &b->file, why);
     if (e)
         return e;
+    memcpy(b->id, b->file.id, sizeof b->id);
+    b->id_lasts = true;
     e = probe_vhd(disk->path, b->file.store, &is_vhd, why);
     if (e)
         return e;
     if (is_vhd)
         return open_vhd(h, disk, b, why);
-    memcpy(b->id, b->file.id, sizeof b->id);
     b->kind = DISK_RAW;
     b->disk = b->file.store;
     return E_OK;
@@ -236,6 +236,8 @@ static enum err open_lun(struct hotplug *h, const struct disk *disk,
     if (e)
         return e;
     memcpy(b->id, lun_identity(b->lun)->uuid, sizeof b->id);
+    /* "lunar.": it has none of its own; device numbers come and go. */
+    b->id_lasts = strncmp(lun_identity(b->lun)->wwid, "lunar.", 6) != 0;
     b->kind = DISK_PASS_THROUGH;
     b->disk = lun_store(b->lun);
     return E_OK;

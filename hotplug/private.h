@@ -31,6 +31,7 @@ struct backing {
     struct lun *lun;          /* DISK_PASS_THROUGH */
     struct store *disk;       /* what the guest sees: of one of these */
     uint8_t id[HOTPLUG_ID_BYTES];
+    bool id_lasts; /* over a restart of the host */
 };
 
 struct disk {
@@ -41,6 +42,10 @@ struct disk {
     /* In the state file, and its LUN is kept for it, while it is failed and
      * being attached again, too. */
     bool known;
+    /* What it was when it was attached.  A path may mean another file after a
+     * restart, which its guest must not get without being asked for. */
+    bool has_id, any_id;
+    uint8_t id[HOTPLUG_ID_BYTES];
     unsigned lun; /* valid if known, attached or later */
     enum disk_state state;
     unsigned detaches; /* running hotplug_detach() calls */

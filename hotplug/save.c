@@ -12,9 +12,13 @@ enum { STATE_VERSION = 1 };
 
 static json_t *disk_to_state(const struct disk *disk)
 {
-    return json_pack("{s:s, s:i, s:i, s:b}", "disk", disk->path, "controller",
-                     (int)disk->controller->number, "lun", (int)disk->lun,
-                     "read_only", disk->read_only);
+    char id[UUID_TEXT_BYTES];
+
+    uuid_to_text(disk->id, id);
+    return json_pack("{s:s, s:i, s:i, s:b, s:s*}", "disk", disk->path,
+                     "controller", (int)disk->controller->number, "lun",
+                     (int)disk->lun, "read_only", disk->read_only, "id",
+                     disk->has_id ? id : NULL);
 }
 
 static json_t *vm_to_state(const struct vm *vm)
@@ -59,11 +63,12 @@ static enum err load_disk(struct hotplug *h, struct vm *vm, json_t *from,
                           struct diag *why)
 {
     struct disk *disk;
-    const char *path;
+    const char *path, *id = NULL;
     int controller, lun, read_only;
 
-    if (json_unpack(from, "{s:s, s:i, s:i, s:b}", "disk", &path, "controller",
-                    &controller, "lun", &lun, "read_only", &read_only))
+    if (json_unpack(from, "{s:s, s:i, s:i, s:b, s?s}", "disk", &path,
+                    "controller", &controller, "lun", &lun, "read_only",
+                    &read_only, "id", &id))
         return bad_state(h, "a disk without disk, controller, lun, read_only",
                          why);
     if (controller < 0 || (unsigned)controller >= vm->controller_count ||
@@ -78,6 +83,7 @@ static enum err load_disk(struct hotplug *h, struct vm *vm, json_t *from,
     disk->read_only = read_only;
     disk->state = DISK_FAILED;
     disk->known = true;
+    disk->has_id = id && !uuid_from_text(id, disk->id);
     list_push_back(&vm->disks, &disk->link);
     return E_OK;
 }

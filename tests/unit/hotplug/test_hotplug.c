@@ -455,6 +455,35 @@ static void a_failed_disk_comes_back_to_its_own_lun(void)
     host_fini(&t);
 }
 
+static void a_restart_gives_no_guest_another_file_of_that_name(void)
+{
+    struct host t;
+    unsigned lun;
+
+    host_init(&t);
+    host_file(&t, "/root/v/a.raw");
+    host_vm(&t, "web");
+    CHECK_OK(attach(&t, "web", "/root/v/a.raw", &lun));
+    host_close(&t);
+    t.file[0].path = "/root/v/moved";
+    host_file(&t, "/root/v/a.raw");
+    host_open(&t);
+    check_disk(&t, "state", "failed");
+    host_close(&t); /* the refusal forgets nothing */
+    host_open(&t);
+    check_disk(&t, "state", "failed");
+    check_disk(&t, "reason",
+               "/root/v/a.raw: is another disk than the one that was "
+               "attached: put that one back and resume the volume, or attach "
+               "this one with \"lunar attach\"");
+    CHECK_OK(attach(&t, "web", "/root/v/a.raw", &lun));
+    CHECK_EQ(lun, 0);
+    host_close(&t);
+    host_open(&t);
+    check_disk(&t, "state", "attached");
+    host_fini(&t);
+}
+
 static void remember_something(struct host *t)
 {
     t->on_open = NULL;
@@ -551,6 +580,7 @@ static const struct test tests[] = {
     TEST(a_restart_finds_vms_and_disks_and_a_volume_may_come_later),
     TEST(a_failed_disk_can_be_forgotten),
     TEST(a_failed_disk_comes_back_to_its_own_lun),
+    TEST(a_restart_gives_no_guest_another_file_of_that_name),
     TEST(a_disk_stays_remembered_while_it_is_opened_again),
     TEST(a_disk_that_is_closing_is_let_alone),
     TEST(what_cannot_be_remembered_is_not_attached),
