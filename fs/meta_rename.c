@@ -60,6 +60,14 @@ static enum err check_not_inside(struct meta *m, fs_ino dir, fs_ino ino)
     return E_CORRUPT;
 }
 
+/* The name of a disk in use stays: by it the VM finds its disk again, and a
+ * child its parent. */
+static enum err check_held(struct rename *r, const struct inode *inode)
+{
+    return inode_is(inode, S_IFDIR) ? E_OK
+                                    : handle_allows(r->op, inode->attr.ino, 0);
+}
+
 static enum err check_replace(struct rename *r)
 {
     const struct inode *from = &r->from.inode, *to = &r->to.inode;
@@ -72,7 +80,7 @@ static enum err check_replace(struct rename *r)
         return E_ISDIR;
     if (inode_is(to, S_IFDIR))
         return dir_empty(r->op->m, to->attr.ino);
-    return handle_allows(r->op, to->attr.ino, 0);
+    return check_held(r, to);
 }
 
 static enum err load(struct rename *r)
@@ -103,14 +111,16 @@ static enum err load(struct rename *r)
 static enum err check(struct rename *r)
 {
     struct meta *m = r->op->m;
-    enum err e = E_OK;
+    enum err e = check_held(r, &r->from.inode);
 
+    if (e)
+        return e;
     if (inode_is(&r->from.inode, S_IFDIR) && !r->same_dir)
         e = check_not_inside(m, r->args->new_parent, r->from.inode.attr.ino);
     if (!e && r->args->flags & FS_RENAME_EXCHANGE) {
         if (inode_is(&r->to.inode, S_IFDIR) && !r->same_dir)
             e = check_not_inside(m, r->args->parent, r->to.inode.attr.ino);
-        return e;
+        return e ? e : check_held(r, &r->to.inode);
     }
     return e || !r->to.there ? e : check_replace(r);
 }

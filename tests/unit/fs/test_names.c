@@ -328,6 +328,9 @@ static void a_held_disk_is_safe_from_others(void)
     CHECK_ERR(v_truncate(&v, f.ino, 0), E_HANDLE_HELD);
     CHECK_ERR(v_unlink(&v, ROOT, "d.vhd"), E_HANDLE_HELD);
     CHECK_ERR(v_rename(&v, ROOT, "x", ROOT, "d.vhd", 0), E_HANDLE_HELD);
+    CHECK_ERR(v_rename(&v, ROOT, "d.vhd", ROOT, "y", 0), E_HANDLE_HELD);
+    CHECK_ERR(v_rename(&v, ROOT, "x", ROOT, "d.vhd", FS_RENAME_EXCHANGE),
+              E_HANDLE_HELD);
     CHECK_OK(v_xattr_get(&v, f.ino, "user.lunar.handle", text, &len));
     text[len] = 0;
     CHECK_CONTAINS(text, "vm1 EX node=1 generation=1");
