@@ -44,8 +44,7 @@ static enum err write_file(const char *path, json_t *object, struct diag *why)
     if (fd < 0)
         return fail_errno(path, why);
     if (json_dumpfd(object, fd, JSON_INDENT(2)))
-        return diag_fail(why, E_IO, "%s: cannot be written: %s", path,
-                         strerror(errno));
+        return fail_errno(path, why);
     return fsync(fd) ? fail_errno(path, why) : E_OK;
 }
 
@@ -61,10 +60,12 @@ enum err jsonfile_save(const char *path, json_t *object, struct diag *why)
     else
         e = write_file(fresh, object, why);
     json_decref(object);
-    if (e)
+    if (!e && rename(fresh, path))
+        e = fail_errno(path, why);
+    if (e) {
+        unlink(fresh); /* a full disk needs its room */
         return e;
-    if (rename(fresh, path))
-        return fail_errno(path, why);
+    }
     return sync_directory(path, why);
 }
 
@@ -84,11 +85,13 @@ enum err jsonfile_load(const char *path, json_t **ret_object, struct diag *why)
         return diag_fail(why, E_CORRUPT, "%s: is larger than 16 MiB", path);
     object = json_loadfd(fd, JSON_REJECT_DUPLICATES, &where);
     if (!object)
-        return diag_fail(why, E_CORRUPT, "%s:%d: %s", path, where.line,
-                         where.text);
+        return diag_fail(why, E_CORRUPT, "%s:%d: %s: mend it, or move it away",
+                         path, where.line, where.text);
     if (!json_is_object(object)) {
         json_decref(object);
-        return diag_fail(why, E_CORRUPT, "%s:1: not a JSON object", path);
+        return diag_fail(why, E_CORRUPT,
+                         "%s:1: not a JSON object: mend it, or move it away",
+                         path);
     }
     *ret_object = object;
     return E_OK;

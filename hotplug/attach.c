@@ -662,8 +662,7 @@ void hotplug_retry(struct hotplug *h)
     }
 }
 
-bool hotplug_uses(struct hotplug *h, const char *prefix,
-                  char ret_vm[HOTPLUG_NAME_BYTES])
+bool hotplug_uses(struct hotplug *h, const char *prefix, struct diag *ret_user)
 {
     bool uses = false;
 
@@ -677,7 +676,8 @@ bool hotplug_uses(struct hotplug *h, const char *prefix,
             if (strncmp(disk->path, prefix, strlen(prefix)) ||
                 disk->state == DISK_FAILED)
                 continue;
-            memcpy(ret_vm, vm->name, HOTPLUG_NAME_BYTES);
+            (void)diag_fail(ret_user, E_BUSY, "%s is attached to vm %s",
+                            disk->path, vm->name);
             uses = true;
         }
     }

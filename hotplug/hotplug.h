@@ -136,10 +136,9 @@ MUST_CHECK enum err hotplug_resize(struct hotplug *h, const char *disk,
 
 /* Attach again what failed to: a volume came back. */
 void hotplug_retry(struct hotplug *h);
-/* Is any disk attached whose path begins with `prefix`?  Its owner goes to
- * ret_vm. */
-bool hotplug_uses(struct hotplug *h, const char *prefix,
-                  char ret_vm[HOTPLUG_NAME_BYTES]);
+/* Is any disk attached whose path begins with `prefix`?  ret_user says which
+ * and whose: "PATH is attached to vm NAME". */
+bool hotplug_uses(struct hotplug *h, const char *prefix, struct diag *ret_user);
 
 /* -- what there is --------------------------------------------------------- */
 

@@ -91,8 +91,11 @@ static enum err in_use(struct lun_file *file, const struct stat *object,
     char holder[64];
 
     describe_holder(object, holder, sizeof holder);
-    return diag_fail(why, E_LUN_BUSY, "%s: already in use%s%s", file->lun.name,
-                     holder[0] ? " by " : "", holder);
+    return diag_fail(why, E_LUN_BUSY, "%s: already in use by %s",
+                     file->lun.name,
+                     holder[0] ? holder
+                               : "a volume or a VM here (see \"lunar status\") "
+                                 "or in another container");
 }
 
 /* An OFD lock on the whole file: it goes with the last copy of the fd, also

@@ -5,6 +5,7 @@
 #include "lunard/lunard.h"
 #include "lunard/volumes.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { REPORT_LINES_MAX = 1000 }; /* of a check; the count goes on */
@@ -66,16 +67,34 @@ static enum err run_volume_list(struct control_call *call)
     return call->result ? E_OK : E_NOMEM;
 }
 
+/* Close a volume; if a disk is in the way, say which. */
+static enum err close_volume(struct control_call *call,
+                             enum err (*close)(struct volumes *, const char *,
+                                               struct diag *))
+{
+    struct daemon *d = daemon_of(call);
+    const char *name = control_text(call, "name");
+    char prefix[CONFIG_PATH_BYTES + FS_VOLUME_NAME_MAX + 2];
+    struct diag user;
+    enum err e = close(d->volumes, name, &call->why);
+
+    if (e != E_BUSY)
+        return e;
+    snprintf(prefix, sizeof prefix, "%s/%s/", d->config.root, name);
+    if (hotplug_uses(d->hotplug, prefix, &user))
+        return diag_fail(&call->why, e, "volume %s: %s: detach it first", name,
+                         user.text);
+    return e;
+}
+
 static enum err run_volume_remove(struct control_call *call)
 {
-    return volumes_remove(daemon_of(call)->volumes, control_text(call, "name"),
-                          &call->why);
+    return close_volume(call, volumes_remove);
 }
 
 static enum err run_volume_pause(struct control_call *call)
 {
-    return volumes_pause(daemon_of(call)->volumes, control_text(call, "name"),
-                         &call->why);
+    return close_volume(call, volumes_pause);
 }
 
 static enum err run_volume_resume(struct control_call *call)
@@ -173,10 +192,16 @@ static enum err run_attach(struct control_call *call)
                    : HOTPLUG_LUN_ANY,
         .read_only = control_flag(call, "read_only"),
     };
+    char volume[FS_VOLUME_NAME_MAX + 1];
     unsigned lun;
-    enum err e =
-        hotplug_attach(daemon_of(call)->hotplug, &args, &lun, &call->why);
+    enum err e;
 
+    if (volumes_know(daemon_of(call)->volumes, args.disk, volume))
+        return diag_fail(&call->why, E_LUN_BUSY,
+                         "%s: is the LUN of volume %s, which the guest would "
+                         "destroy: remove the volume first",
+                         args.disk, volume);
+    e = hotplug_attach(daemon_of(call)->hotplug, &args, &lun, &call->why);
     if (!e)
         call->result =
             json_pack("{s:s, s:s, s:i, s:i}", "vm", args.vm, "disk", args.disk,

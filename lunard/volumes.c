@@ -29,6 +29,8 @@ enum {
 
 enum volume_state { VOLUME_DIRECT, VOLUME_PAUSED, VOLUME_OFFLINE };
 static const char *const state_names[] = {"Direct", "Paused", "Offline"};
+static const char paused_reason[] =
+    "by the administrator: \"lunar volume resume\" opens it";
 
 struct volume {
     struct list link; /* volumes->list */
@@ -159,13 +161,30 @@ static enum err start_on_lun(struct volume *v, struct diag *why)
     return v->adopt ? fs_client_recover(v->client, why) : E_OK;
 }
 
+static struct volume *find_name(struct volumes *vols, const char *name)
+{
+    list_for_each (l, &vols->list) {
+        struct volume *v = container_of(l, struct volume, link);
+
+        if (!strcmp(v->name, name))
+            return v;
+    }
+    return NULL;
+}
+
 /* Is the volume on the LUN the one that the list says? */
 static enum err check_identity(struct volume *v,
                                const struct fs_super_info *info,
                                struct diag *why)
 {
     static const uint8_t unknown[sizeof v->uuid];
+    const struct volume *other = find_name(v->vols, info->name);
 
+    if (other && other != v)
+        return diag_fail(why, E_EXIST,
+                         "%s: a volume %s is known already, on %s: remove that "
+                         "one first",
+                         v->url, info->name, other->url);
     if (memcmp(v->uuid, unknown, sizeof unknown) &&
         memcmp(v->uuid, info->uuid, sizeof v->uuid))
         return diag_fail(why, E_NOT_VOLUME,
@@ -226,8 +245,8 @@ static enum err volume_stop(struct volume *v, struct diag *why)
     pthread_mutex_unlock(&v->vols->mutex);
     if (users)
         return diag_fail(why, E_BUSY,
-                         "volume %s: %u disks on it are attached: detach "
-                         "them first",
+                         "volume %s: %u files on it are disks of VMs or "
+                         "parents of them: detach those first",
                          v->name, users);
     e = fs_fuse_remove_volume(v->vols->args.fuse, v->number);
     if (e) {
@@ -281,17 +300,6 @@ static void delist(struct volumes *vols, struct volume *v)
     list_remove(&v->link);
     vols->count--;
     pthread_mutex_unlock(&vols->mutex);
-}
-
-static struct volume *find_name(struct volumes *vols, const char *name)
-{
-    list_for_each (l, &vols->list) {
-        struct volume *v = container_of(l, struct volume, link);
-
-        if (!strcmp(v->name, name))
-            return v;
-    }
-    return NULL;
 }
 
 static struct volume *find_url(struct volumes *vols, const char *url)
@@ -411,7 +419,9 @@ enum err volumes_open(const struct volumes_args *args,
     list_for_each (l, &vols->list) {
         struct volume *v = container_of(l, struct volume, link);
 
-        if (v->state != VOLUME_PAUSED)
+        if (v->state == VOLUME_PAUSED)
+            set_state(v, VOLUME_PAUSED, paused_reason);
+        else
             start_or_blame(v);
     }
     *ret_volumes = vols;
@@ -442,7 +452,7 @@ void volumes_close(struct volumes *vols)
 static enum err add_new(struct volumes *vols, const char *url,
                         struct volume **ret_volume, struct diag *why)
 {
-    struct volume *v = calloc(1, sizeof *v), *other;
+    struct volume *v = calloc(1, sizeof *v);
     enum err e;
 
     if (!v)
@@ -451,13 +461,10 @@ static enum err add_new(struct volumes *vols, const char *url,
     v->number = free_number(vols);
     memcpy(v->url, url, strlen(url) + 1);
     e = volume_start(v, why);
-    other = *v->name ? find_name(vols, v->name) : NULL;
-    if (other)
-        e = diag_fail(why, E_EXIST,
-                      "%s: a volume %s is known already, on %s: remove that "
-                      "one first",
-                      url, v->name, other->url);
     if (e) {
+        if (v->adopt) /* something may be promised in it */
+            fs_ledger_free(TAKE(v->ledger));
+        ledger_end(v);
         free(v);
         return e;
     }
@@ -467,15 +474,33 @@ static enum err add_new(struct volumes *vols, const char *url,
     return E_OK;
 }
 
+/* It is known and open, but the list could not be written. */
+static enum err undo_add(struct volumes *vols, struct volume *v, enum err e,
+                         struct diag *why)
+{
+    if (volume_stop(v, NULL))
+        return diag_prefix(why, e, "added until a restart only");
+    delist(vols, v);
+    free(v);
+    return e;
+}
+
 static enum err forget(struct volumes *vols, struct volume *v, struct diag *why)
 {
+    struct diag reason = {0};
     enum err e;
 
     delist(vols, v);
-    e = save_list(vols, why);
+    e = save_list(vols, &reason);
+    if (e) {
+        enlist(vols, v);
+        set_state(v, VOLUME_OFFLINE, diag_text(&reason, e));
+        return diag_fail(why, e, "volume %s: closed, but not forgotten: %s",
+                         v->name, diag_text(&reason, e));
+    }
     ledger_end(v);
     free(v);
-    return e;
+    return E_OK;
 }
 
 static enum err add_locked(struct volumes *vols, const char *url,
@@ -499,7 +524,10 @@ static enum err add_locked(struct volumes *vols, const char *url,
         return diag_fail(why, E_BUSY, "%s: %d volumes are known already", url,
                          VOLUMES_MAX);
     e = add_new(vols, url, ret_volume, why);
-    return e ? e : save_list(vols, why);
+    if (e)
+        return e;
+    e = save_list(vols, why);
+    return e ? undo_add(vols, *ret_volume, e, why) : E_OK;
 }
 
 enum err volumes_add(struct volumes *vols, const char *url,
@@ -544,6 +572,18 @@ static enum err do_remove(struct volume *v, struct diag *why)
     return e ? e : forget(v->vols, v, why);
 }
 
+/* The change is made, whether or not it can be remembered. */
+static enum err save_state(struct volume *v, struct diag *why)
+{
+    enum err e = save_list(v->vols, why);
+
+    return e ? diag_prefix(
+                   why, e,
+                   "volume %s: is %s now, but after a restart as before",
+                   v->name, state_names[v->state])
+             : E_OK;
+}
+
 static enum err do_pause(struct volume *v, struct diag *why)
 {
     enum err e = v->state == VOLUME_DIRECT ? volume_stop(v, why) : E_OK;
@@ -551,8 +591,8 @@ static enum err do_pause(struct volume *v, struct diag *why)
     if (e)
         return e;
     if (v->state != VOLUME_PAUSED)
-        set_state(v, VOLUME_PAUSED, "by the administrator");
-    return save_list(v->vols, why);
+        set_state(v, VOLUME_PAUSED, paused_reason);
+    return save_state(v, why);
 }
 
 /* A coordinator whose LUN failed answers nobody until it is started anew. */
@@ -578,7 +618,7 @@ static enum err do_resume(struct volume *v, struct diag *why)
     e = volume_start(v, why);
     set_state(v, e ? VOLUME_OFFLINE : VOLUME_DIRECT,
               e ? diag_text(why, e) : "");
-    return e ? e : save_list(v->vols, why);
+    return e ? e : save_state(v, why);
 }
 
 static enum err not_direct(struct volume *v, struct diag *why)
@@ -650,6 +690,19 @@ void volume_put(struct volume *v)
     ASSERT(v->users);
     v->users--;
     pthread_mutex_unlock(&v->vols->mutex);
+}
+
+bool volumes_know(struct volumes *vols, const char *url,
+                  char ret_name[FS_VOLUME_NAME_MAX + 1])
+{
+    const struct volume *v;
+
+    pthread_mutex_lock(&vols->mutex);
+    v = find_url(vols, url);
+    if (v)
+        memcpy(ret_name, v->name, sizeof v->name);
+    pthread_mutex_unlock(&vols->mutex);
+    return v;
 }
 
 struct fs_client *volume_client(struct volume *v)

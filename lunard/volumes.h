@@ -58,6 +58,10 @@ MUST_CHECK enum err volumes_check(struct volumes *vols, const char *name,
                                   struct fs_check_result *ret_result,
                                   struct diag *why);
 
+/* Is there a volume on that LUN, open or not? */
+bool volumes_know(struct volumes *vols, const char *url,
+                  char ret_name[FS_VOLUME_NAME_MAX + 1]);
+
 /* Use a volume: it stays open until volume_put().
  * Errors: E_NOENT, E_VOL_OFFLINE with the reason. */
 struct volume;

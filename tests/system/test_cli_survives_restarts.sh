@@ -85,6 +85,39 @@ lunar volume resume beta
 lunar volume remove beta
 expect '' volume_state beta
 
+step "nothing is done that cannot be remembered"
+stop_lunard
+cp -r "$dir/state" "$dir/state.copy"
+mount -t tmpfs -o size=64k none "$dir/state"
+cp "$dir"/state.copy/* "$dir/state"
+start_lunard
+lunar vm add two >/dev/null
+lunar disk create "$root/alpha/c.vhd" --size 16M
+dd if=/dev/zero of="$dir/state/full" bs=4096 2>/dev/null || true
+full="vms.json.new: No space left on device"
+expect_fail "$full" lunar vm add three
+expect_fail "$full" lunar vm remove two
+expect_fail "$full" lunar attach two "$root/alpha/c.vhd"
+expect '' disk_state "$root/alpha/c.vhd"
+expect_fail "volumes.json.new: No space" lunar volume add "file:$dir/beta.lun"
+expect '' volume_state beta
+[ ! -e "$dir/state/vms.json.new" ] || fail "the attempt lies about"
+rm "$dir/state/full"
+lunar attach two "$root/alpha/c.vhd" >/dev/null
+lunar volume add "file:$dir/beta.lun" >/dev/null
+dd if=/dev/zero of="$dir/state/full" bs=4096 2>/dev/null || true
+expect_fail 'closed, but not forgotten' lunar volume remove beta
+expect Offline volume_state beta
+expect_fail 'detached, but after a restart as before' lunar detach two 0
+rm "$dir/state/full"
+lunar volume remove beta
+lunar vm remove two
+stop_lunard
+cp "$dir"/state/* "$dir/state.copy"
+umount "$dir/state"
+cp "$dir"/state.copy/* "$dir/state"
+start_lunard
+
 step "state that is damaged is refused, not ignored"
 stop_lunard
 cp "$dir/state/vms.json" "$dir/vms.json"
