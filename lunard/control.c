@@ -5,6 +5,7 @@
 #include "lunard/control.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -32,6 +33,7 @@ struct control {
     struct sockaddr_un address;
     int listen_fd, stop_fd;
     pthread_t acceptor;
+    atomic_bool stopping;
     pthread_mutex_t mutex;
     struct client clients[CONTROL_CLIENTS_MAX];
 };
@@ -220,6 +222,8 @@ static ssize_t answer_lines(struct client *c, char *buf, size_t len)
     while ((end = memchr(buf + from, '\n', len - from))) {
         size_t line_len = (size_t)(end - buf) - from;
 
+        if (atomic_load(&c->control->stopping))
+            return -1;
         if (!send_line(c->fd, control_answer(&c->control->args, c->fd,
                                              buf + from, line_len)))
             return -1;
@@ -301,6 +305,7 @@ static struct client *free_place(struct control *control)
 static void accept_client(struct control *control)
 {
     struct timeval idle = {.tv_sec = CONTROL_IDLE_S};
+    struct timeval slow = {.tv_sec = CONTROL_SEND_S};
     int fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC);
     struct client *c;
 
@@ -309,7 +314,7 @@ static void accept_client(struct control *control)
         return;
     }
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slow, sizeof slow);
     c = free_place(control);
     if (c) {
         c->fd = fd;
@@ -431,6 +436,7 @@ void control_stop(struct control *control)
 {
     if (!control)
         return;
+    atomic_store(&control->stopping, true);
     ASSERT(!eventfd_write(control->stop_fd, 1)); /* it was 0: has room */
     pthread_join(control->acceptor, NULL);
     unlink(control->address.sun_path);

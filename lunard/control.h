@@ -23,6 +23,7 @@ enum {
     CONTROL_CLIENTS_MAX = 32,      /* beyond it: an answer that says so */
     CONTROL_LINE_BYTES = 64 << 10, /* of a request; paths are the longest */
     CONTROL_IDLE_S = 300,          /* a silent client gives up its place */
+    CONTROL_SEND_S = 10,           /* one that does not read its answers, too */
     CONTROL_ARGS_MAX = 8
 };
 
@@ -64,8 +65,8 @@ struct control;
 MUST_CHECK enum err control_start(const struct control_args *args,
                                   struct control **ret_control,
                                   struct diag *why);
-/* Stop listening, let running commands end, remove the socket.  NULL is fine.
- */
+/* Stop listening, let running commands end, not those that wait behind them,
+ * remove the socket.  NULL is fine. */
 void control_stop(struct control *control);
 
 /* Answer one request line: parse, check against the table, run.  Returns a

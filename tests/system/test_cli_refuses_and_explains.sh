@@ -70,6 +70,16 @@ cp --sparse=always "$dir/lun" "$dir/copy"
 expect_fail 'is known already' lunar volume add "file:$dir/copy"
 expect_fail 'volume beta: not known' lunar volume remove beta
 expect_fail 'beta' lunar volume pause beta
+expect_fail 'already in use by a volume or a VM here' \
+    lunar volume add "file:$dir/./lun"
+lunar volume pause alpha
+expect_fail 'is known already' lunar volume add "file:$dir/copy"
+lunar check "file:$dir/copy" | grep -q clean # it was let go
+lunar vm add guest >/dev/null
+expect_fail 'is the LUN of volume alpha' lunar attach guest "file:$dir/lun"
+lunar vm remove guest
+expect_fail 'is Paused: by the administrator' lunar check alpha
+lunar volume resume alpha
 exec 5>"$root/alpha/open"
 expect_fail 'files on it are open' lunar volume remove alpha
 exec 5>&-
@@ -108,7 +118,10 @@ lunar vm add other >/dev/null
 expect_fail 'held by vm web (controller 0, LUN 3, attached)' \
     lunar attach other "$root/alpha/a.vhd"
 expect_fail 'has disks' lunar vm remove web
-expect_fail 'attached: detach them first' lunar volume remove alpha
+expect_fail "$root/alpha/a.vhd is attached to vm web: detach it first" \
+    lunar volume remove alpha
+expect_fail "mv: cannot move '$root/alpha/a.vhd'" \
+    mv "$root/alpha/a.vhd" "$root/alpha/b.vhd"
 expect_fail 'no LUN 7' lunar detach web 7
 lunar detach web 3
 expect_fail 'no LUN 3' lunar detach web 3
@@ -129,4 +142,27 @@ f.write('{"do": "status"}\n')
 f.flush()
 assert json.loads(f.readline())["result"]["nodes"][0]["name"] == "host-a"
 END
+
+step "clients that do not read, or do not finish their sentence, stop nothing"
+python3 - "$dir/control.sock" <<'END' &
+import socket, sys, time
+deaf, slow = (socket.socket(socket.AF_UNIX) for i in range(2))
+deaf.connect(sys.argv[1])
+slow.connect(sys.argv[1])
+slow.send(b'{"do": "sta')
+deaf.settimeout(2)
+try:
+    while True:
+        deaf.send(b'{"do": "status"}\n' * 1000)
+except TimeoutError:
+    pass
+open(sys.argv[1] + ".full", "w")
+time.sleep(60)
+END
+client=$!
+at_exit "kill $client"
+wait_for 20 [ -e "$dir/control.sock.full" ]
+lunar status >/dev/null
+began=$SECONDS
 stop_lunard
+[ $((SECONDS - began)) -lt 30 ] || fail "the end took $((SECONDS - began)) s"
