@@ -6,6 +6,7 @@
 #include <ini.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { SPIN_AUTO_US = 50 }; /* longer than a wake-up costs */
@@ -14,7 +15,8 @@ struct parse {
     const char *path;
     struct config *config;
     struct diag *why;
-    bool failed; /* the first error stands */
+    bool failed;   /* the first error stands */
+    uint32_t seen; /* keys, by their row */
     char reason[DIAG_TEXT_BYTES / 2];
 };
 
@@ -56,15 +58,40 @@ static bool set_name(const struct key *key, struct parse *p, const char *value)
     return set_text(key, p, value);
 }
 
+/* Is one of its parts "." or ".."? */
+static bool has_dots(const char *path)
+{
+    for (path = strstr(path, "/."); path; path = strstr(path + 1, "/.")) {
+        const char *end = path + (path[2] == '.' ? 3 : 2);
+
+        if (!*end || *end == '/')
+            return true;
+    }
+    return false;
+}
+
 static bool set_path(const struct key *key, struct parse *p, const char *value)
 {
     size_t len = strlen(value);
 
     if (*value != '/')
         return refuse(p, "must be an absolute path");
-    if (len > 1 && value[len - 1] == '/')
-        return refuse(p, "must not end in a slash");
+    if (value[len - 1] == '/')
+        return refuse(p, len == 1 ? "must not be the root of all"
+                                  : "must not end in a slash");
+    if (strstr(value, " #"))
+        return refuse(p, "has \" #\" in it: a comment here begins with ;");
+    if (strstr(value, "//") || has_dots(value))
+        return refuse(p, "must be a path without //, . and ..");
     return set_text(key, p, value);
+}
+
+static bool set_socket(const struct key *key, struct parse *p,
+                       const char *value)
+{
+    if (strlen(value) >= sizeof(struct sockaddr_un){0}.sun_path)
+        return refuse(p, "is too long for a socket (107 bytes at most)");
+    return set_path(key, p, value);
 }
 
 static bool set_reactors(const struct key *key, struct parse *p,
@@ -133,7 +160,7 @@ static bool set_unused(const struct key *key, struct parse *p,
 static const struct key keys[] = {
     {"host",    "name",         FIELD(host_name),    set_name      },
     {"host",    "root",         FIELD(root),         set_path      },
-    {"host",    "control",      FIELD(control),      set_path      },
+    {"host",    "control",      FIELD(control),      set_socket    },
     {"host",    "state",        FIELD(state),        set_path      },
     {"host",    "run",          FIELD(run),          set_path      },
     {"host",    "socket_group", FIELD(socket_group), set_name      },
@@ -146,6 +173,8 @@ static const struct key keys[] = {
     {"cluster", "key",          0, 0,                set_unused    },
 };
 /* clang-format on */
+
+static_assert(ARRAY_LEN(keys) <= 32, "a bit of parse.seen for each");
 
 static const struct key *find_key(const char *section, const char *name,
                                   bool *ret_section_known)
@@ -173,7 +202,10 @@ static int parse_key(void *arg, const char *section, const char *name,
     if (p->failed)
         return 0;
     p->failed = true;
-    if (!section_known)
+    if (!*section)
+        snprintf(p->reason, sizeof p->reason,
+                 "\"%.40s\" stands in no section: begin with [host]", name);
+    else if (!section_known)
         snprintf(p->reason, sizeof p->reason,
                  "no section [%.40s] is known: use [host] or [cluster]",
                  section);
@@ -181,9 +213,12 @@ static int parse_key(void *arg, const char *section, const char *name,
         snprintf(p->reason, sizeof p->reason,
                  "no key \"%.40s\" is known in [%s]: see lunar.conf(5)", name,
                  section);
-    else if (key->set(key, p, value))
+    else if (p->seen & 1u << (key - keys))
+        snprintf(p->reason, sizeof p->reason, "%s is given twice", name);
+    else if (key->set(key, p, value)) {
+        p->seen |= 1u << (key - keys);
         p->failed = false;
-    else {
+    } else {
         snprintf(reason, sizeof reason, "%s = %.60s: %s", name, value,
                  p->reason);
         memcpy(p->reason, reason, sizeof reason);
@@ -206,6 +241,21 @@ void config_default(struct config *ret_config)
         memcpy(ret_config->host_name, "localhost", sizeof "localhost");
 }
 
+/* The number of the first line that inih would cut in two; 0: there is none. */
+static int find_long_line(const char *text)
+{
+    enum { ROOM = INI_MAX_LINE - 2 }; /* newline and zero */
+
+    for (int line = 1; *text; line++) {
+        size_t len = strcspn(text, "\n");
+
+        if (len > ROOM)
+            return line;
+        text += len + (text[len] == '\n');
+    }
+    return 0;
+}
+
 enum err config_parse(const char *path, const char *text,
                       struct config *ret_config, struct diag *why)
 {
@@ -214,6 +264,10 @@ enum err config_parse(const char *path, const char *text,
     int line;
 
     config_default(&config);
+    line = find_long_line(text);
+    if (line)
+        return diag_fail(why, E_CONFIG, "%s:%d: is longer than %d bytes", path,
+                         line, INI_MAX_LINE - 2);
     line = ini_parse_string(text, parse_key, &p);
     if (line < 0)
         return diag_fail(why, E_NOMEM, "%s: out of memory", path);

@@ -75,7 +75,13 @@ static const struct refused {
     {"[host]\nlock_memory = true\n",       "must be yes or no"             },
     {"[cluster]\nmembership = corosync\n", "must be solo"                  },
     {"[host]\nthis is no key\n",           "f.conf:2: not a [section]"     },
-    {"name = x\n",                         "f.conf:1: no section []"       },
+    {"name = x\n",                         "f.conf:1: \"name\" stands in"  },
+    {"[host]\nname = a\nname = b\n",       "f.conf:3: name is given twice" },
+    {"[host]\nroot = /\n",                 "must not be the root of all"   },
+    {"[host]\nroot = /a//b\n",             "without //, . and .."          },
+    {"[host]\nroot = /a/../b\n",           "without //, . and .."          },
+    {"[host]\nstate = /a/.\n",             "without //, . and .."          },
+    {"[host]\nroot = /a # b\n",            "begins with ;"                 },
     {"[host\n",                            "f.conf:1: not a [section]"     },
 };
 
@@ -99,8 +105,17 @@ static void a_value_that_is_too_long_is_refused(void)
 
     snprintf(text, sizeof text, "[host]\nroot = /%0*d\n", 300, 0);
     CHECK_ERR(parse(text), E_CONFIG);
+    CHECK_CONTAINS(why.text, "f.conf:2: is longer than 198 bytes");
+    snprintf(text, sizeof text, "; %0*d name = x\n", 200, 0);
+    CHECK_ERR(parse(text), E_CONFIG);
+    snprintf(text, sizeof text, "[host]\ncontrol = /%0*d\n", 110, 0);
+    CHECK_ERR(parse(text), E_CONFIG);
+    CHECK_CONTAINS(why.text, "too long for a socket");
     snprintf(text, sizeof text, "[host]\nroot = /%0*d\n", 190, 0);
     CHECK_OK(parse(text));
+    snprintf(text, sizeof text, "[host]\r\nroot = /.a/%0*d\r\n", 186, 0);
+    CHECK_OK(parse(text));
+    CHECK_EQ(strlen(config.root), 190);
 }
 
 static void a_refused_file_leaves_the_config_alone(void)
