@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lunard/lunard.h"
 
+#include "base/clock.h"
 #include "base/jsonfile.h"
 #include "base/keep.h"
 #include "base/log.h"
@@ -107,6 +108,14 @@ static void state_path(const struct daemon *d, const char *name,
     snprintf(ret_path, CONFIG_PATH_BYTES + 32, "%s/%s", d->config.state, name);
 }
 
+/* The first number of a host that has none yet: one that no other host on the
+ * same LUN had, and not this one before it lost its state.  Of equal numbers
+ * the volume would take the dead one's handles for ours. */
+static uint64_t first_incarnation(void)
+{
+    return clock_wall_ns(clock_system()) / NS_PER_S;
+}
+
 /* One daemon for a state directory, and a number for this run of it. */
 static enum err claim_state(struct daemon *d, struct diag *why)
 {
@@ -131,12 +140,16 @@ static enum err claim_state(struct daemon *d, struct diag *why)
     e = jsonfile_load(path, &host, why);
     if (e && e != E_NOENT)
         return e;
-    if (!e && json_unpack(host, "{s:I}", "incarnation", &incarnation))
-        e = diag_fail(why, E_CORRUPT, "%s: no incarnation in it", path);
+    if (!e && (json_unpack(host, "{s:I}", "incarnation", &incarnation) ||
+               incarnation < 0))
+        e = diag_fail(why, E_CORRUPT,
+                      "%s: no incarnation in it: move it away, and a new one "
+                      "is made",
+                      path);
     json_decref(host);
     if (e == E_CORRUPT)
         return e;
-    d->incarnation = (uint64_t)incarnation + 1;
+    d->incarnation = e ? first_incarnation() : (uint64_t)incarnation + 1;
     return jsonfile_save(
         path, json_pack("{s:I}", "incarnation", (json_int_t)d->incarnation),
         why);

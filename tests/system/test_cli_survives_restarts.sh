@@ -30,6 +30,7 @@ stop_lunard
 lunar check "file:$dir/alpha.lun" | grep -q clean
 
 step "after a restart all is as it was"
+incarnation=$(jq .incarnation "$dir/state/host.json")
 start_lunard
 expect kept cat "$root/alpha/file"
 expect attached disk_state "$root/alpha/a.vhd"
@@ -37,7 +38,7 @@ expect attached disk_state "$root/beta/b.vhd"
 lunar status --json | jq -e '.disks[] | select(.lun == 5) |
     .controller == 0 and .mode == "EX" and .kind == "vhd"' >/dev/null
 [ -S "$dir/run/web/1.sock" ] || fail "no socket of controller 1"
-expect 2 jq -r .incarnation "$dir/state/host.json"
+expect $((incarnation + 1)) jq .incarnation "$dir/state/host.json"
 
 step "kill -9, and again"
 echo more >"$root/alpha/more"
@@ -116,6 +117,18 @@ stop_lunard
 cp "$dir"/state/* "$dir/state.copy"
 umount "$dir/state"
 cp "$dir"/state.copy/* "$dir/state"
+start_lunard
+
+step "a host that lost its state is not kept from its disks by its former self"
+kill_lunard
+mv "$dir/state" "$dir/state.lost"
+start_lunard
+lunar volume add "file:$dir/alpha.lun" >/dev/null
+lunar vm add fresh >/dev/null
+lunar attach fresh "$root/alpha/a.vhd" >/dev/null
+stop_lunard
+rm -r "$dir/state"
+mv "$dir/state.lost" "$dir/state"
 start_lunard
 
 step "state that is damaged is refused, not ignored"
