@@ -13,10 +13,14 @@
 static void __attribute__((format(printf, 1, 0)))
 complain(const char *fmt, va_list args)
 {
+    char line[1024];
+
     cli_progress(NULL);
-    fputs("lunar: ", stderr);
-    vfprintf(stderr, fmt, args);
-    fputc('\n', stderr);
+    vsnprintf(line, sizeof line, fmt, args);
+    for (char *c = line; *c; c++)
+        if (iscntrl((unsigned char)*c))
+            *c = '?'; /* of a name: it stays one line */
+    fprintf(stderr, "lunar: %s\n", line);
 }
 
 int cli_fail(const char *fmt, ...)

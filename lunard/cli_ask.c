@@ -145,7 +145,8 @@ enum err cli_request(const struct cli *cli, const char *name, json_t *args,
     return e;
 }
 
-/* The values of the command line as the request's arguments. */
+/* The values of the command line as the request's arguments; NULL: one is no
+ * text, which has been complained of. */
 static json_t *make_args(const struct cli *cli)
 {
     json_t *args = json_object();
@@ -164,18 +165,24 @@ static json_t *make_args(const struct cli *cli)
             break;
         case CLI_FLAG: value = json_true(); break;
         }
-        json_object_set_new(args, word->key, value);
+        if (json_object_set_new(args, word->key, value)) {
+            cli_usage("%s: is not UTF-8", word->name);
+            json_decref(args);
+            return NULL;
+        }
     }
     return args;
 }
 
 int cli_ask(struct cli *cli)
 {
-    json_t *result = NULL;
+    json_t *args = make_args(cli), *result = NULL;
     struct diag why = {0};
-    enum err e =
-        cli_request(cli, cli->command->name, make_args(cli), &result, &why);
+    enum err e;
 
+    if (!args)
+        return CLI_USAGE;
+    e = cli_request(cli, cli->command->name, args, &result, &why);
     if (e)
         return cli_fail("%s", diag_text(&why, e));
     if (cli->json) {

@@ -11,7 +11,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+enum { HOLDER_TEXT_BYTES = 256 };
 
 /* -- files ----------------------------------------------------------------- */
 
@@ -107,8 +110,8 @@ static enum err open_vhd(struct lun *lun, const char *path, bool read_only,
 
 /* -- create ---------------------------------------------------------------- */
 
-static enum err create_type(struct cli *cli, enum vhd_type *ret_type,
-                            struct diag *why)
+/* Do the words fit together?  Complains itself, as cli_parse(). */
+static int create_type(struct cli *cli, enum vhd_type *ret_type)
 {
     const char *type = cli_text(cli, "--type");
     const char *parent = cli_text(cli, "--parent");
@@ -116,19 +119,16 @@ static enum err create_type(struct cli *cli, enum vhd_type *ret_type,
 
     *ret_type = parent ? VHD_DIFFERENCING : VHD_DYNAMIC;
     if (format && strcmp(format, "vhd"))
-        return diag_fail(why, E_UNSUPPORTED, "--format %s: only vhd is made",
-                         format);
+        return cli_usage("--format %s: only vhd is made", format);
     if (type && vhd_type_from_name(type, ret_type))
-        return diag_fail(why, E_VHD_TYPE,
-                         "--type %s: fixed, dynamic or differencing", type);
+        return cli_usage("--type %s: fixed, dynamic or differencing", type);
     if (parent && *ret_type != VHD_DIFFERENCING)
-        return diag_fail(why, E_INVAL, "--parent is for a differencing disk");
+        return cli_usage("--parent is for a differencing disk");
     if (!parent && *ret_type == VHD_DIFFERENCING)
-        return diag_fail(why, E_INVAL,
-                         "a differencing disk needs --parent PATH");
+        return cli_usage("a differencing disk needs --parent PATH");
     if (!parent && !cli_text(cli, "--size"))
-        return diag_fail(why, E_INVAL, "--size is missing");
-    return E_OK;
+        return cli_usage("--size is missing");
+    return -1;
 }
 
 static enum err probe_parent(const char *path, struct vhd_info *ret_info,
@@ -175,10 +175,9 @@ static enum err disk_create(struct cli *cli, struct diag *why)
         .now_s = clock_wall_ns(clock_system()) / NS_PER_S,
         .path = path,
     };
-    enum err e = create_type(cli, &args.type, why);
+    enum err e = absolute_path(cli_text(cli, "PATH"), path, why);
 
-    if (!e)
-        e = absolute_path(cli_text(cli, "PATH"), path, why);
+    ASSERT(create_type(cli, &args.type) < 0);
     if (!e && args.type == VHD_DIFFERENCING) {
         e = absolute_path(cli_text(cli, "--parent"), parent_path, why);
         if (!e)
@@ -199,12 +198,25 @@ static enum err disk_create(struct cli *cli, struct diag *why)
 
 int cli_disk_create(struct cli *cli)
 {
-    return cli_with_loop(cli, disk_create);
+    enum vhd_type type;
+    int status = create_type(cli, &type);
+
+    return status < 0 ? cli_with_loop(cli, disk_create) : status;
 }
 
 /* -- info ------------------------------------------------------------------ */
 
-static json_t *info_to_json(const char *path, const struct vhd_info *info)
+/* Who has it, as the volume says; "": nobody, or it is on no volume. */
+static void read_holder(const char *path, char ret_text[HOLDER_TEXT_BYTES])
+{
+    ssize_t n =
+        getxattr(path, "user.lunar.handle", ret_text, HOLDER_TEXT_BYTES - 1);
+
+    ret_text[n < 0 ? 0 : n] = '\0';
+}
+
+static json_t *info_to_json(const char *path, const struct vhd_info *info,
+                            const char *holder)
 {
     json_t *json = json_pack(
         "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:b, s:i}", "path", path,
@@ -225,10 +237,13 @@ static json_t *info_to_json(const char *path, const struct vhd_info *info)
     }
     if (*info->parent)
         json_object_set_new(json, "parent", json_string(info->parent));
+    if (*holder)
+        json_object_set_new(json, "handle", json_string(holder));
     return json;
 }
 
-static void print_info(const char *path, const struct vhd_info *info)
+static void print_info(const char *path, const struct vhd_info *info,
+                       const char *holder)
 {
     char size[SIZE_TEXT_BYTES], file[SIZE_TEXT_BYTES];
 
@@ -247,11 +262,14 @@ static void print_info(const char *path, const struct vhd_info *info)
     if (*info->parent)
         printf("  parent     %s (%u files in the chain)\n", info->parent,
                info->chain_files);
+    if (*holder)
+        printf("  held by    %s\n", holder);
 }
 
 static enum err disk_info(struct cli *cli, struct diag *why)
 {
     char path[PATH_MAX];
+    char holder[HOLDER_TEXT_BYTES];
     struct lun_args args = {.read_only = true};
     struct vhd_info info;
     struct vhd *vhd = NULL;
@@ -270,14 +288,15 @@ static enum err disk_info(struct cli *cli, struct diag *why)
     lun_close(lun);
     if (e)
         return e;
+    read_holder(path, holder);
     if (cli->json) {
-        json_t *json = info_to_json(path, &info);
+        json_t *json = info_to_json(path, &info, holder);
 
         json_dumpf(json, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(json);
     } else {
-        print_info(path, &info);
+        print_info(path, &info, holder);
     }
     return E_OK;
 }

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 void size_to_text(uint64_t bytes, char ret_text[SIZE_TEXT_BYTES])
 {
@@ -47,6 +48,30 @@ static void print_reason(const json_t *object)
         printf("    %s\n", reason);
 }
 
+/* A volume is not as it should be: since when, and why. */
+static void print_since(const json_t *volume)
+{
+    const json_t *node = json_array_get(json_object_get(volume, "nodes"), 0);
+    time_t since = (time_t)number_of(node, "since");
+    char text[32] = "";
+    struct tm tm;
+
+    if (!strcmp(text_of(volume, "reason"), "-"))
+        return;
+    if (since && localtime_r(&since, &tm))
+        strftime(text, sizeof text, "since %F %T: ", &tm);
+    printf("    %s%s\n", text, text_of(volume, "reason"));
+}
+
+/* What the LUN has said of itself, while the volume goes on. */
+static void print_trouble(const json_t *volume)
+{
+    const char *trouble = text_of(volume, "lun_trouble");
+
+    if (strcmp(trouble, "-"))
+        printf("    LUN: %s\n", trouble);
+}
+
 static void print_volume_rows(const json_t *volumes)
 {
     const json_t *v;
@@ -59,25 +84,34 @@ static void print_volume_rows(const json_t *volumes)
     printf("%-16s %-10s %10s %10s  %s\n", "VOLUME", "STATE", "SIZE", "FREE",
            "LUN");
     json_array_foreach (volumes, i, v) {
-        char size[SIZE_TEXT_BYTES], room[SIZE_TEXT_BYTES];
+        char size[SIZE_TEXT_BYTES] = "-", room[SIZE_TEXT_BYTES] = "-";
 
-        size_to_text(number_of(v, "size"), size);
-        size_to_text(number_of(v, "free"), room);
+        if (number_of(v, "size")) { /* else it is not open */
+            size_to_text(number_of(v, "size"), size);
+            size_to_text(number_of(v, "free"), room);
+        }
         printf("%-16s %-10s %10s %10s  %s\n", text_of(v, "name"),
                text_of(v, "state"), size, room, text_of(v, "url"));
-        print_reason(v);
+        print_since(v);
+        print_trouble(v);
     }
 }
 
 static void print_controller(const json_t *vm, const json_t *c)
 {
+    const json_t *rate = json_object_get(c, "rate");
     const char *fault = text_of(c, "fault");
+    char per_second[24] = "-";
 
-    printf("%-16s %4llu %-12s %s\n", text_of(vm, "name"),
+    if (rate)
+        snprintf(per_second, sizeof per_second, "%.0f",
+                 json_number_value(rate));
+    printf("%-16s %4llu %-10s %10s %9llu  %s\n", text_of(vm, "name"),
            (unsigned long long)number_of(c, "number"),
            is_set(c, "running")     ? "running"
            : is_set(c, "connected") ? "connected"
                                     : "waiting",
+           per_second, (unsigned long long)number_of(c, "in_flight"),
            text_of(c, "socket"));
     if (strcmp(fault, "-"))
         printf("    %s\n", fault);
@@ -90,7 +124,8 @@ static void print_vm_rows(const json_t *vms)
 
     if (!json_array_size(vms))
         return;
-    printf("%-16s %4s %-12s %s\n", "VM", "CTRL", "GUEST", "SOCKET");
+    printf("%-16s %4s %-10s %10s %9s  %s\n", "VM", "CTRL", "GUEST", "IO/S",
+           "IN FLIGHT", "SOCKET");
     json_array_foreach (vms, i, vm) {
         const json_t *controllers = json_object_get(vm, "controllers");
 

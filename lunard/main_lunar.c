@@ -35,7 +35,8 @@ const struct cli_command cli_commands[] = {
      {NUMBER("--interval", "interval"), NUMBER("--count", "count")},
      cli_top, NULL,
      "a live view of the same",
-     "Every --interval seconds (1), --count times (for ever)."},
+     "Every --interval seconds (1), --count times (for ever); with the\n"
+     "requests per second of each controller."},
     {"volume add",
      {WORD("URL", "url")}, cli_ask, print_volume_added,
      "open the volume on a LUN, now and at every start",

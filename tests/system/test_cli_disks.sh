@@ -47,7 +47,7 @@ expect "$v/q.vhd" info "$v/child.vhd" parent
 expect 2 info "$v/child.vhd" chain_files
 lunar disk check "$v/child.vhd" >/dev/null
 if command -v vhdiinfo >/dev/null; then
-    vhdiinfo "$v/child.vhd" | grep -q 'Differential'
+    vhdiinfo "$v/child.vhd" | grep 'Differential' >/dev/null
 fi
 
 step "a chain is attached, and its parent cannot be taken"
@@ -99,7 +99,6 @@ expect_fail "$dir/none.vhd" \
     lunar disk create "$dir/x.vhd" --parent "$dir/none.vhd"
 [ ! -e "$dir/x.vhd" ] || fail "a failed create left a file"
 expect_fail 'size' lunar disk create "$dir/x.vhd" --size 0
-expect_fail 'only vhd' lunar disk create "$dir/x.vhd" --size 1M --format vhdx
 printf 'garbage' | dd of="$dir/out.vhd" conv=notrunc status=none
 dd if=/dev/zero of="$dir/out.vhd" bs=512 seek=$(($(stat -c %s \
     "$dir/out.vhd") / 512 - 1)) count=1 conv=notrunc status=none

@@ -3,6 +3,7 @@
 # line that names the thing, with the exit status that says whose fault it is.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 . "$(dirname "$0")/../lib/daemon.sh"
+need jq
 
 usage_error() {
     local part=$1 status=0
@@ -23,6 +24,11 @@ usage_error '--lun needs a value' lunar attach a b --lun
 usage_error '--size: 4Q is not a size' lunar disk create a --size 4Q
 usage_error '--size is given twice' lunar disk create a --size 1G --size 2G
 usage_error '--read-only takes no value' lunar attach a b --read-only=yes
+usage_error '--type foo: fixed' lunar disk create a --size 1G --type foo
+usage_error 'only vhd is made' lunar disk create a --size 1G --format vhdx
+usage_error 'needs --parent' lunar disk create a --type differencing
+usage_error '--size is missing' lunar disk create a
+usage_error 'URL: is not UTF-8' lunar volume add "file:"$'\xff'
 lunar help >/dev/null
 lunar help attach | grep -q 'usage: lunar attach VM DISK'
 lunar help volume | grep -q 'usage: lunar volume grow NAME'
@@ -54,6 +60,7 @@ truncate -s 1M "$dir/small"
 expect_fail "$dir/small" lunar format "file:$dir/small" --name a
 truncate -s 256M "$dir/lun"
 expect_fail 'name' lunar format "file:$dir/lun" --name 'a/b'
+expect_fail 'a?b' lunar format "file:$dir/lun" --name $'a\nb'
 expect_fail 'ftp' lunar format "ftp://x/y" --name a
 expect_fail "$dir/lun" lunar check "file:$dir/lun"
 lunar format "file:$dir/lun" --name alpha
@@ -120,11 +127,18 @@ expect_fail 'held by vm web (controller 0, LUN 3, attached)' \
 expect_fail 'has disks' lunar vm remove web
 expect_fail "$root/alpha/a.vhd is attached to vm web: detach it first" \
     lunar volume remove alpha
+lunar disk info "$root/alpha/a.vhd" | grep -q 'held by  *web EX'
+lunar top --count 2 | grep '^web .* waiting  *0  *0 ' >/dev/null
 expect_fail "mv: cannot move '$root/alpha/a.vhd'" \
     mv "$root/alpha/a.vhd" "$root/alpha/b.vhd"
 expect_fail 'no LUN 7' lunar detach web 7
 lunar detach web 3
 expect_fail 'no LUN 3' lunar detach web 3
+expect_fail 'is 16777216 bytes long: a disk only grows' \
+    lunar disk resize "$root/alpha/a.vhd" --size 8M
+mv "$root/alpha/a.vhd" "$root/alpha/a \"quoted\".vhd"
+lunar --json disk check "$root/alpha/a \"quoted\".vhd" |
+    jq -e '.lost == 0 and .problems == []' >/dev/null
 lunar vm remove web
 expect_fail 'vm web: not known' lunar vm remove web
 
