@@ -15,6 +15,7 @@
 #include "base/loop_private.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -63,6 +64,10 @@ void loop_free(struct loop *loop)
 {
     if (!loop)
         return;
+    /* A task may run, and be the end of this loop, before who posted it has
+     * looked whether to wake us. */
+    while (atomic_load(&loop->posters))
+        sched_yield();
     loop_aio_fini(loop);
     if (loop->wake_fd >= 0)
         close(loop->wake_fd);
@@ -134,11 +139,13 @@ void loop_post(struct loop *loop, struct task *task)
     struct task *head =
         atomic_load_explicit(&loop->posted, memory_order_relaxed);
 
+    atomic_fetch_add_explicit(&loop->posters, 1, memory_order_relaxed);
     do
         task->next = head;
     while (!atomic_compare_exchange_weak(&loop->posted, &head, task));
     /* The task may have run by now: it is not ours any more. */
     wake(loop);
+    atomic_fetch_sub_explicit(&loop->posters, 1, memory_order_release);
 }
 
 /* Move what was posted, newest first, behind the ready tasks, oldest first. */

@@ -24,6 +24,7 @@ struct loop {
     _Atomic(struct task *) posted;
     atomic_bool asleep;   /* any thread, atomic: wake me by wake_fd */
     atomic_bool stopping; /* any thread, atomic */
+    atomic_uint posters;  /* any thread, atomic: in loop_post() just now */
 
     /* the loop's thread only, from here on */
     struct task *ready, **ready_tail; /* oldest first */

@@ -499,6 +499,45 @@ static void armed_poller_wakes_a_sleeping_loop(void)
 
 /* -- stop ------------------------------------------------------------------ */
 
+struct errand {
+    struct task there, back;
+    struct loop *home;
+    bool done;
+};
+
+static void errand_came_back(struct task *task)
+{
+    container_of(task, struct errand, back)->done = true;
+}
+
+static void errand_arrived(struct task *task)
+{
+    struct errand *e = container_of(task, struct errand, there);
+
+    loop_post(e->home, &e->back);
+}
+
+/* The answer is the end of the loop that it comes to, while who sent it may
+ * still be about to wake that loop: it must not do so in freed memory, nor
+ * write into a descriptor that is another's now.  TSan sees it at once. */
+static void loop_may_end_with_the_task_that_came_last(void)
+{
+    struct reactor *r;
+
+    CHECK_OK_FATAL(reactor_start(&(struct loop_args){.name = "far"}, &r));
+    for (int i = 0; i < 200; i++) {
+        struct errand e = {.there.run = errand_arrived,
+                           .back.run = errand_came_back};
+
+        CHECK_OK_FATAL(loop_new(
+            &(struct loop_args){.name = "brief", .spin_us = 50}, &e.home));
+        loop_post(reactor_loop(r), &e.there);
+        loop_run_until(e.home, &e.done);
+        loop_free(e.home);
+    }
+    reactor_stop(r);
+}
+
 static void stop_wakes_a_sleeping_reactor(void)
 {
     struct reactor *r;
@@ -525,6 +564,7 @@ static const struct test tests[] = {
     TEST(ready_fd_is_reported_until_it_is_drained),
     TEST(removed_fd_is_silent_even_in_the_same_turn),
     TEST(armed_poller_wakes_a_sleeping_loop),
+    TEST(loop_may_end_with_the_task_that_came_last),
     TEST(stop_wakes_a_sleeping_reactor),
 };
 TEST_SUITE("base/loop", tests);
