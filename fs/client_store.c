@@ -120,7 +120,7 @@ static void resize_done(struct fs_io *io, enum err e)
     struct slot *slot = container_of(io, struct slot, io);
 
     if (!e)
-        slot->store->base.size_bytes = slot->request->off_bytes;
+        store_size_set(&slot->store->base, slot->request->off_bytes);
     request_done(io, e);
 }
 

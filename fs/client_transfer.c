@@ -371,7 +371,7 @@ static void layout_replied(struct fs_io *io)
         f->grant = l->grant;
         e = fs_map_insert(&f->map, l->extents.extents_val,
                           l->extents.extents_len, rw,
-                          f->client->lun->size_bytes / BLOCK);
+                          store_size(f->client->lun) / BLOCK);
         run = fs_map_find(&f->map, io->pos / BLOCK, 1);
         pthread_mutex_unlock(&f->mutex);
     }

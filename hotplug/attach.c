@@ -576,10 +576,10 @@ static enum err resize_claim(struct hotplug *h, const char *path,
                                         : disk_state_name(disk->state));
     if (disk->read_only)
         return diag_fail(why, E_READ_ONLY, "%s: is attached read-only", path);
-    if (size_bytes < disk->backing.disk->size_bytes)
+    if (size_bytes < store_size(disk->backing.disk))
         return diag_fail(
             why, E_INVAL, "%s: is %llu bytes long: a disk in use only grows",
-            path, (unsigned long long)disk->backing.disk->size_bytes);
+            path, (unsigned long long)store_size(disk->backing.disk));
     disk->resizing = true;
     *ret_disk = disk;
     return E_OK;

@@ -69,7 +69,7 @@ static json_t *disk_to_json(const struct disk *disk)
                             json_string(disk_kind_name(disk->backing.kind)));
         json_object_set_new(
             json, "size",
-            json_integer((json_int_t)disk->backing.disk->size_bytes));
+            json_integer((json_int_t)store_size(disk->backing.disk)));
         json_object_set_new(json, "id", json_string(uuid));
         json_object_set_new(
             json, "generation",
