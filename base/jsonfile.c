@@ -36,15 +36,29 @@ static enum err sync_directory(const char *path, struct diag *why)
     return E_OK;
 }
 
-static enum err write_file(const char *path, json_t *object, struct diag *why)
+/* One text, few writes: json_dumpfd() makes a system call of each token. */
+static enum err write_file(const char *path, const json_t *object,
+                           struct diag *why)
 {
+    AUTO(freep) char *text = json_dumps(object, JSON_INDENT(2));
     AUTO(close_fd)
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    size_t left = text ? strlen(text) : 0;
 
+    if (!text)
+        return diag_fail(why, E_NOMEM, "%s: out of memory", path);
     if (fd < 0)
         return fail_errno(path, why);
-    if (json_dumpfd(object, fd, JSON_INDENT(2)))
-        return fail_errno(path, why);
+    for (const char *at = text; left;) {
+        ssize_t n = write(fd, at, left);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_errno(path, why);
+        at += n;
+        left -= (size_t)n;
+    }
     return fsync(fd) ? fail_errno(path, why) : E_OK;
 }
 
