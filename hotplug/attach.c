@@ -7,6 +7,7 @@
  * A disk in the list is owned, whatever its state: that is what keeps a
  * second VM away while the first one is still opening it.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/log.h"
 #include "hotplug/private.h"
 
 #include <stdio.h>
@@ -147,6 +148,8 @@ enum err disk_bring_up(struct hotplug *h, struct disk *disk, int *lun,
     memcpy(disk->id, b->id, sizeof disk->id);
     disk->state = DISK_ATTACHED;
     disk->reason[0] = '\0';
+    log_info("vm %s: %s is LUN %u of controller %u%s", c->vm->name, disk->path,
+             disk->lun, c->number, disk->read_only ? ", read-only" : "");
     pthread_mutex_unlock(&h->mutex);
     return E_OK;
 close:
@@ -500,6 +503,13 @@ static enum err detach_finish(struct hotplug *h, struct disk *disk, enum err e,
         return e;
     if (disk->lu)
         e_close = disk_close(h, disk, e ? NULL : why);
+    if (e || e_close)
+        log_error("vm %s: %s is detached, and writes may be lost: %s",
+                  disk->controller->vm->name, disk->path,
+                  err_text(e ? e : e_close));
+    else
+        log_info("vm %s: %s is detached", disk->controller->vm->name,
+                 disk->path);
     disk_forget(h, disk);
     return e ? e : e_close;
 }
@@ -655,6 +665,9 @@ void hotplug_retry(struct hotplug *h)
         e = disk_bring_up(h, disk, &lun, &why);
         if (!e)
             continue;
+        log_error("vm %s: LUN %u of controller %u: %s",
+                  disk->controller->vm->name, disk->lun,
+                  disk->controller->number, diag_text(&why, e));
         pthread_mutex_lock(&h->mutex);
         disk->state = DISK_FAILED;
         disk_blame(disk, diag_text(&why, e));

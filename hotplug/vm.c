@@ -1,6 +1,7 @@
 /* hotplug/vm.c - VMs and their controllers.
  * Knows nothing of disks but that a VM which has some cannot go.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/log.h"
 #include "hotplug/private.h"
 
 #include <grp.h>
@@ -65,14 +66,18 @@ static void door_open_run(struct remote *r)
 {
     struct door *d = container_of(r, struct door, remote);
     struct controller *c = d->controller;
+    char label[HOTPLUG_NAME_BYTES + 32];
     struct vhost_scsi_args args = {
         .loop = c->loop,
         .bus = c->bus,
         .socket_path = c->socket,
         .name = c->nexus,
+        .label = label,
         .keep = d->keep,
     };
 
+    snprintf(label, sizeof label, "vm %s, controller %u", c->vm->name,
+             c->number);
     remote_done(r, vhost_scsi_new(&args, d->why, &c->vhost));
 }
 
@@ -289,6 +294,9 @@ static enum err vm_add(struct hotplug *h, const struct hotplug_vm_args *args,
         e = vm_open_doors(h, vm, why);
     if (!e)
         e = vm_publish(h, vm, why);
+    if (!e)
+        log_info("vm %s: added, %u controllers", vm->name,
+                 vm->controller_count);
     if (e) {
         vm_stop_doors(vm);
         vm_free(h, vm);
@@ -358,6 +366,7 @@ enum err hotplug_vm_remove(struct hotplug *h, const char *name,
     pthread_mutex_unlock(&h->mutex);
     if (!e) {
         vm_stop_doors(vm);
+        log_info("vm %s: removed", vm->name);
         vm_free(h, vm);
     }
     pthread_mutex_unlock(&h->vm_mutex);
@@ -392,8 +401,10 @@ static void for_each_vm(struct hotplug *h,
         struct diag why = {0};
         enum err e = *vm->reason ? E_OK : act(h, vm, &why);
 
-        if (e)
-            snprintf(vm->reason, sizeof vm->reason, "%s", diag_text(&why, e));
+        if (!e)
+            continue;
+        snprintf(vm->reason, sizeof vm->reason, "%s", diag_text(&why, e));
+        log_error("vm %s: is not served: %s", vm->name, vm->reason);
     }
 }
 

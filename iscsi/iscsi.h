@@ -257,6 +257,7 @@ struct vhost_scsi_args {
     struct scsi_bus *bus;    /* not owned */
     const char *socket_path; /* made here; a stale one is replaced */
     const char *name;        /* of the nexus: see struct scsi_nexus_args */
+    const char *label;       /* in the log; NULL: the name */
     unsigned queues_max;     /* request queues; 0: VHOST_QUEUES_DEFAULT */
     /* Where the connection outlives this process, under "vhost/NAME"; NULL:
      * nowhere.  If it holds one, that VMM is served again: attach what it had

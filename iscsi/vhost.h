@@ -84,7 +84,8 @@ struct vhost_scsi {
     struct loop *loop;
     struct scsi_bus *bus;
     struct scsi_nexus *nexus; /* NULL: no VMM is there */
-    char *name, *socket_path;
+    char *name;               /* for people */
+    char *nexus_name, *socket_path;
     unsigned ring_count; /* that we offer */
 
     struct loop_fd listener;

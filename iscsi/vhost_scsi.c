@@ -17,6 +17,7 @@
 static void vhost_free(struct vhost_scsi *v)
 {
     free(v->name);
+    free(v->nexus_name);
     free(v->socket_path);
     free(v);
 }
@@ -146,7 +147,7 @@ static void channel_ready(struct loop_fd *f, uint32_t events)
 void vhost_connected(struct vhost_scsi *v, int fd, bool known)
 {
     const struct scsi_nexus_args nexus = {
-        .name = v->name, .event = vhost_event, .arg = v, .known = known};
+        .name = v->nexus_name, .event = vhost_event, .arg = v, .known = known};
     enum err e = scsi_nexus_open(v->bus, &nexus, &v->nexus);
 
     if (e) {
@@ -261,21 +262,22 @@ static struct vhost_scsi *vhost_alloc(const struct vhost_scsi_args *args)
         return NULL;
     v->loop = args->loop;
     v->bus = args->bus;
-    v->name = strdup(args->name);
+    v->name = strdup(args->label ? args->label : args->name);
+    v->nexus_name = strdup(args->name);
     v->socket_path = strdup(args->socket_path);
     v->ring_count =
         VHOST_FIRST_REQUEST_QUEUE + (unsigned)min_u64(queues, VHOST_QUEUES_MAX);
     v->resume = (struct task){.run = resume};
     v->carry_on = (struct task){.run = vhost_keep_carry_on};
     v->keep = args->keep;
-    snprintf(v->keep_name, sizeof v->keep_name, "vhost/%s", v->name);
+    snprintf(v->keep_name, sizeof v->keep_name, "vhost/%s", args->name);
     v->inflight_fd = -1;
     channel_init(&v->channel);
     vhost_mem_init(&v->mem);
     vhost_poller_init(v);
     for (unsigned i = 0; i < v->ring_count; i++)
         vhost_queue_init(&v->queues[i], v, i);
-    if (v->name && v->socket_path)
+    if (v->name && v->nexus_name && v->socket_path)
         return v;
     vhost_free(v);
     return NULL;
