@@ -134,7 +134,7 @@ expect_fail "mv: cannot move '$root/alpha/a.vhd'" \
 expect_fail 'no LUN 7' lunar detach web 7
 lunar detach web 3
 expect_fail 'no LUN 3' lunar detach web 3
-expect_fail 'is 16777216 bytes long: a disk only grows' \
+expect_fail 'it has 16777216 bytes and only grows' \
     lunar disk resize "$root/alpha/a.vhd" --size 8M
 mv "$root/alpha/a.vhd" "$root/alpha/a \"quoted\".vhd"
 lunar --json disk check "$root/alpha/a \"quoted\".vhd" |
