@@ -159,7 +159,8 @@ static enum err set_mem_table(struct vhost_scsi *v, const void *payload,
                               struct vhost_answer *a, struct diag *why)
 {
     struct vhost_mem_table_msg m;
-    enum err e = E_OK;
+    struct diag more = {""};
+    enum err e = E_OK, gone;
 
     (void)a;
     memcpy(&m, payload, sizeof m);
@@ -171,7 +172,10 @@ static enum err set_mem_table(struct vhost_scsi *v, const void *payload,
     for (unsigned i = 0; i < m.count && !e; i++)
         e = vhost_mem_add(&v->mem, &m.regions[i],
                           channel_take_fd(&v->channel, i), why);
-    return e ? e : map_rings(v, why);
+    if (e)
+        vhost_mem_remove_all(&v->mem);
+    gone = map_rings(v, e ? &more : why); /* the old addresses are no more */
+    return e ? e : gone;
 }
 
 static enum err add_mem_reg(struct vhost_scsi *v, const void *payload,

@@ -308,6 +308,26 @@ static void memory_may_change_under_running_rings(void)
     check_broken(&m, "not guest memory");
 }
 
+/* Whatever the VMM does with the news, nobody looks at memory that is gone. */
+static void a_bad_memory_table_stops_the_rings(void)
+{
+    struct vmm m;
+    const struct vhost_mem_table_msg table = {
+        .count = 1,
+        .regions = {{VMM_GUEST_BASE, VMM_MEMORY_BYTES + 4096, 0, 0}}};
+    uint64_t ack = 0;
+
+    vmm_ready(&m);
+    vmm_send(&m, VHOST_SET_MEM_TABLE, VHOST_NEED_REPLY, &table, sizeof table,
+             &m.memory_fd, 1);
+    CHECK_EQ(vmm_receive(&m, &ack, NULL), 8);
+    CHECK_EQ(ack, 1);
+    vmm_request(&m, TUR, 0, 0);
+    CHECK_EQ(vmm_status(&m).running, 0);
+    (void)vmm_stop_rings(&m);
+    vmm_fini(&m);
+}
+
 static const struct test tests[] = {
     TEST(a_loop_of_descriptors_breaks_the_device),
     TEST(memory_that_is_not_the_guests_breaks_the_device),
@@ -322,5 +342,6 @@ static const struct test tests[] = {
     TEST(messages_may_come_byte_by_byte),
     TEST(a_second_vmm_is_refused),
     TEST(memory_may_change_under_running_rings),
+    TEST(a_bad_memory_table_stops_the_rings),
 };
 TEST_SUITE("iscsi/vhost_hostile", tests);
