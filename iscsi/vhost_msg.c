@@ -14,7 +14,11 @@
 #define BIT(n) (UINT64_C(1) << (n))
 
 /* What may be in flight when a message is carried out. */
-enum vhost_quiet { QUIET_NONE, QUIET_RING, QUIET_ALL };
+enum vhost_quiet {
+    QUIET_NONE, /* anything */
+    QUIET_RING, /* nothing of a ring that is off: it may start by this */
+    QUIET_ALL   /* nothing at all */
+};
 
 struct vhost_answer {
     uint8_t payload[VHOST_PAYLOAD_MAX];
@@ -426,7 +430,6 @@ static enum err get_vring_base(struct vhost_scsi *v, const void *payload,
     q = queue_at(v, m.index, why);
     if (!q)
         return E_PROTOCOL;
-    (void)vhost_queue_show(q);
     if (q->kick_fd >= 0)
         close(q->kick_fd);
     q->kick_fd = -1;
@@ -556,16 +559,16 @@ static const struct vhost_row {
     ROW(SET_LOG_BASE, 16, 16, QUIET_NONE, set_log_base),
     ROW(SET_LOG_FD, 0, 0, QUIET_NONE, ignore),
     ROW(SET_VRING_NUM, 8, 8, QUIET_RING, set_vring_num),
-    ROW(SET_VRING_ADDR, 40, 40, QUIET_NONE, set_vring_addr),
-    ROW(SET_VRING_BASE, 8, 8, QUIET_NONE, set_vring_base),
+    ROW(SET_VRING_ADDR, 40, 40, QUIET_RING, set_vring_addr),
+    ROW(SET_VRING_BASE, 8, 8, QUIET_RING, set_vring_base),
     ROW(GET_VRING_BASE, 8, 8, QUIET_RING, get_vring_base),
-    ROW(SET_VRING_KICK, 8, 8, QUIET_NONE, set_vring_kick),
+    ROW(SET_VRING_KICK, 8, 8, QUIET_RING, set_vring_kick),
     ROW(SET_VRING_CALL, 8, 8, QUIET_NONE, set_vring_call),
     ROW(SET_VRING_ERR, 8, 8, QUIET_NONE, set_vring_err),
     ROW(GET_PROTOCOL_FEATURES, 0, 0, QUIET_NONE, get_protocol_features),
     ROW(SET_PROTOCOL_FEATURES, 8, 8, QUIET_NONE, set_protocol_features),
     ROW(GET_QUEUE_NUM, 0, 0, QUIET_NONE, get_queue_num),
-    ROW(SET_VRING_ENABLE, 8, 8, QUIET_NONE, set_vring_enable),
+    ROW(SET_VRING_ENABLE, 8, 8, QUIET_RING, set_vring_enable),
     ROW(GET_INFLIGHT_FD, 20, 24, QUIET_NONE, get_inflight_fd),
     ROW(SET_INFLIGHT_FD, 20, 24, QUIET_ALL, set_inflight_fd),
     ROW(GET_MAX_MEM_SLOTS, 0, 0, QUIET_NONE, get_max_mem_slots),
@@ -597,12 +600,14 @@ static bool quiet_enough(struct vhost_scsi *v, const struct vhost_row *row,
         return !v->inflight;
     }
     memcpy(&index, payload, sizeof index);
+    if (row->request == VHOST_SET_VRING_KICK)
+        index &= VHOST_FD_INDEX_MASK;
     if (index >= v->ring_count)
         return true; /* the message will be refused */
     q = &v->queues[index];
     if (row->request == VHOST_GET_VRING_BASE && q->running)
         vhost_queue_stop(q);
-    return !q->inflight;
+    return q->running || !q->inflight;
 }
 
 /* The memory table is sent with as many regions as there are; the inflight

@@ -190,6 +190,7 @@ void vhost_queue_stop(struct vhost_queue *q)
         loop_fd_remove(q->v->loop, &q->kick);
     q->kick_watched = false;
     q->running = false;
+    (void)vhost_queue_show(q); /* the poller may not come by any more */
     vhost_poller_update(q->v);
 }
 
@@ -384,6 +385,8 @@ void vhost_complete(struct vhost_req *rq, const void *response, size_t bytes,
     q->inflight--;
     v->inflight--;
     v->stats.requests++;
+    if (!q->running)
+        (void)vhost_queue_show(q);
     if (!q->running || v->paused || v->leaving)
         vhost_drained(v);
 }

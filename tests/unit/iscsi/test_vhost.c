@@ -208,6 +208,60 @@ static void rings_stop_and_start_again(void)
     vmm_fini(&m);
 }
 
+/* ENABLE without GET_VRING_BASE: the ring pauses, what is under way goes on. */
+static void a_ring_may_be_switched_off_and_on_under_requests(void)
+{
+    struct vmm m;
+    struct vhost_inflight_msg i = {.num_queues = VMM_QUEUES,
+                                   .queue_size = VMM_RING};
+    int fd;
+
+    vmm_init(&m);
+    vmm_connect(&m);
+    vmm_send(&m, VHOST_GET_INFLIGHT_FD, 0, &i, sizeof i, NULL, 0);
+    CHECK_EQ(vmm_receive(&m, &i, &fd), sizeof i);
+    vmm_send(&m, VHOST_SET_INFLIGHT_FD, 0, &i, sizeof i, &fd, 1);
+    vmm_send(&m, VHOST_SET_PROTOCOL_FEATURES, 0,
+             &(uint64_t){1 << VHOST_PROTOCOL_REPLY_ACK}, 8, NULL, 0);
+    vmm_memory(&m);
+    vmm_start_rings(&m);
+    vmm_request(&m, TUR, 0, 0);
+    CU_ASSERT(vmm_used(&m, Q, NULL, NULL));
+    store_delay_set(m.delay, 10);
+    vmm_request(&m, WRITE_1, 512, 0);
+    vmm_send(&m, VHOST_SET_VRING_ENABLE, 0, &(uint64_t){Q}, 8, NULL, 0);
+    vmm_send(&m, VHOST_SET_VRING_ENABLE, 0, &(uint64_t){1ULL << 32 | Q}, 8,
+             NULL, 0);
+    CHECK_EQ(vmm_status(&m).inflight, 1);
+    m.world.clock.at_ns += 11 * NS_PER_MS;
+    vmm_run(&m);
+    CU_ASSERT(vmm_used(&m, Q, NULL, NULL));
+    CU_ASSERT(!vmm_used(&m, Q, NULL, NULL));
+    CHECK_EQ(vmm_response(&m)->status, SCSI_GOOD);
+    CHECK_EQ(vmm_status(&m).inflight, 0);
+    CHECK_EQ(vmm_status(&m).running, 1);
+    store_delay_set(m.delay, 0);
+    vmm_request(&m, TUR, 0, 0);
+    CU_ASSERT(vmm_used(&m, Q, NULL, NULL));
+    close(fd);
+    vmm_fini(&m);
+}
+
+static void what_ends_in_a_ring_that_is_off_is_shown(void)
+{
+    struct vmm m;
+
+    vmm_ready(&m);
+    store_delay_set(m.delay, 10);
+    vmm_request(&m, WRITE_1, 512, 0);
+    for (uint64_t i = 0; i < VMM_QUEUES; i++)
+        vmm_send(&m, VHOST_SET_VRING_ENABLE, 0, &i, 8, NULL, 0);
+    m.world.clock.at_ns += 11 * NS_PER_MS;
+    vmm_run(&m);
+    CU_ASSERT(vmm_used(&m, Q, NULL, NULL));
+    vmm_fini(&m);
+}
+
 /* -- migration ------------------------------------------------------------- */
 
 static bool dirty(const struct vmm *m, uint32_t offset)
@@ -348,6 +402,8 @@ static const struct test tests[] = {
     TEST(stopping_waits_for_what_is_in_flight),
     TEST(a_vmm_that_leaves_with_requests_in_flight_is_forgotten),
     TEST(rings_stop_and_start_again),
+    TEST(a_ring_may_be_switched_off_and_on_under_requests),
+    TEST(what_ends_in_a_ring_that_is_off_is_shown),
     TEST(every_page_written_is_logged),
     TEST(a_log_that_is_too_short_is_not_written_beyond),
     TEST(inflight_region_is_made_and_taken),
