@@ -169,6 +169,10 @@ void vhost_queue_init(struct vhost_queue *q, struct vhost_scsi *v, unsigned i);
 void vhost_queue_fini(struct vhost_queue *q);
 /* Start serving if everything for it is there. */
 MUST_CHECK enum err vhost_queue_start(struct vhost_queue *q, struct diag *why);
+/* The same for a ring that a predecessor switched off: no new requests, but
+ * what it left in flight is carried out. */
+MUST_CHECK enum err vhost_queue_recover(struct vhost_queue *q,
+                                        struct diag *why);
 void vhost_queue_stop(struct vhost_queue *q);
 void vhost_queue_close_fds(struct vhost_queue *q);
 /* Let the guest see what was pushed; true: there was something. */

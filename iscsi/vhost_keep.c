@@ -313,8 +313,11 @@ void vhost_keep_carry_on(struct task *t)
 
     if (v->channel.fd < 0)
         return;
-    for (unsigned i = 0; i < v->ring_count && !e; i++)
+    for (unsigned i = 0; i < v->ring_count && !e; i++) {
         e = vhost_queue_start(&v->queues[i], &why);
+        if (!e)
+            e = vhost_queue_recover(&v->queues[i], &why);
+    }
     if (e) {
         vhost_disconnect(v, &why);
         return;

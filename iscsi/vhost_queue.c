@@ -183,6 +183,23 @@ enum err vhost_queue_start(struct vhost_queue *q, struct diag *why)
     return E_OK;
 }
 
+enum err vhost_queue_recover(struct vhost_queue *q, struct diag *why)
+{
+    enum err e;
+
+    if (q->running || !q->has_addr || !q->ring.num || !q->v->inflight_map)
+        return E_OK;
+    e = vring_map(&q->ring, &q->v->mem, why);
+    if (!e)
+        e = make_pool(q);
+    if (e)
+        return e;
+    vring_start(&q->ring);
+    attach_inflight(q);
+    vhost_poller_update(q->v);
+    return E_OK;
+}
+
 /* No new requests; those in flight still end, and are shown to the guest. */
 void vhost_queue_stop(struct vhost_queue *q)
 {

@@ -105,31 +105,43 @@ static void a_successor_serves_the_running_guest(void)
     kept_fini(&m, &h);
 }
 
+/* A guest whose rings run with an inflight region; *ret_queue: that of Q. */
+static uint8_t *setup_with_inflight(struct vmm *m, struct vhost_inflight_msg *i,
+                                    struct vhost_inflight_queue **ret_queue)
+{
+    uint8_t *map;
+    int fd;
+
+    *i = (struct vhost_inflight_msg){.num_queues = VMM_QUEUES,
+                                     .queue_size = VMM_RING};
+    vmm_connect(m);
+    vmm_send(m, VHOST_GET_INFLIGHT_FD, 0, i, sizeof *i, NULL, 0);
+    CHECK_EQ(vmm_receive(m, i, &fd), sizeof *i);
+    vmm_send(m, VHOST_SET_INFLIGHT_FD, 0, i, sizeof *i, &fd, 1);
+    vmm_send(m, VHOST_SET_PROTOCOL_FEATURES, 0,
+             &(uint64_t){1 << VHOST_PROTOCOL_REPLY_ACK}, 8, NULL, 0);
+    vmm_memory(m);
+    vmm_start_rings(m);
+    vmm_request(m, TUR, 0, 0);
+    CU_ASSERT(vmm_used(m, Q, NULL, NULL));
+    map = mmap(NULL, i->mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    *ret_queue = (void *)(map + Q * (i->mmap_size / VMM_QUEUES));
+    return map;
+}
+
 static void what_was_in_flight_is_done_by_the_successor(void)
 {
-    struct vhost_inflight_msg i = {.num_queues = VMM_QUEUES,
-                                   .queue_size = VMM_RING};
+    struct vhost_inflight_msg i;
     struct vhost_inflight_queue *q;
     struct holder h;
     struct vmm m;
     uint8_t *map, block[512];
-    int fd;
 
     kept_init(&m, &h);
-    vmm_connect(&m);
-    vmm_send(&m, VHOST_GET_INFLIGHT_FD, 0, &i, sizeof i, NULL, 0);
-    CHECK_EQ(vmm_receive(&m, &i, &fd), sizeof i);
-    vmm_send(&m, VHOST_SET_INFLIGHT_FD, 0, &i, sizeof i, &fd, 1);
-    vmm_send(&m, VHOST_SET_PROTOCOL_FEATURES, 0,
-             &(uint64_t){1 << VHOST_PROTOCOL_REPLY_ACK}, 8, NULL, 0);
-    vmm_memory(&m);
-    vmm_start_rings(&m);
-    vmm_request(&m, TUR, 0, 0);
-    CU_ASSERT(vmm_used(&m, Q, NULL, NULL));
+    map = setup_with_inflight(&m, &i, &q);
     crash(&m, &h);
     /* as if it had taken these two, answered neither, and met its end */
-    map = mmap(NULL, i.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    q = (void *)(map + Q * (i.mmap_size / VMM_QUEUES));
     pattern_fill(m.guest + VMM_BUFFER, 512, 3, 0);
     vmm_request(&m, WRITE_1, 512, 0);
     vmm_desc(&m, Q, 8, vmm_addr(VMM_HEADER), 51, VRING_DESC_NEXT, 9);
@@ -152,7 +164,44 @@ static void what_was_in_flight_is_done_by_the_successor(void)
     vmm_request(&m, WRITE_1, 512, 0); /* and on it goes */
     CU_ASSERT(vmm_used(&m, Q, NULL, NULL));
     munmap(map, i.mmap_size);
-    close(fd);
+    kept_fini(&m, &h);
+}
+
+/* The VMM stops the rings, and the process ends before the last request has:
+ * the successor ends that, and only then answers. */
+static void a_stop_that_waits_is_answered_by_the_successor(void)
+{
+    struct vhost_state_msg off = {Q, 0}, s = {0};
+    struct vhost_inflight_msg i;
+    struct vhost_inflight_queue *q;
+    struct holder h;
+    struct vmm m;
+    uint8_t *map;
+
+    kept_init(&m, &h);
+    map = setup_with_inflight(&m, &i, &q);
+    store_delay_set(m.delay, 10);
+    vmm_request(&m, READ_1, 0, 512);
+    vmm_send(&m, VHOST_SET_VRING_ENABLE, 0, &off, sizeof off, NULL, 0);
+    vmm_send(&m, VHOST_GET_VRING_BASE, 0, &off, sizeof off, NULL, 0);
+    CHECK_EQ(vmm_receive(&m, &s, NULL), -1);
+    m.world.clock.at_ns += 11 * NS_PER_MS;
+    store_delay_set(m.delay, 0);
+    crash(&m, &h);
+    /* as if the crash had come first */
+    CHECK_EQ(le16_get(m.rings[Q].used->idx), 2);
+    m.rings[Q].used->idx = le16_make(1);
+    q->desc[0].inflight = 1;
+    q->used_idx = 1;
+    memset(m.guest + VMM_RESPONSE, 0xee, 108);
+    holder_tell(&h);
+    start_kept(&m, &h);
+    CHECK_EQ(vmm_receive(&m, &s, NULL), sizeof s);
+    CHECK_EQ(s.num, 2);
+    CU_ASSERT(vmm_used(&m, Q, NULL, NULL));
+    CHECK_EQ(vmm_response(&m)->status, SCSI_GOOD);
+    CHECK_EQ(q->desc[0].inflight, 0);
+    munmap(map, i.mmap_size);
     kept_fini(&m, &h);
 }
 
@@ -172,6 +221,7 @@ static void a_successor_without_a_vmm_listens_on(void)
 static const struct test tests[] = {
     TEST(a_successor_serves_the_running_guest),
     TEST(what_was_in_flight_is_done_by_the_successor),
+    TEST(a_stop_that_waits_is_answered_by_the_successor),
     TEST(a_successor_without_a_vmm_listens_on),
 };
 TEST_SUITE("iscsi/vhost_keep", tests);
