@@ -54,6 +54,7 @@ void scsi_engine_init(struct scsi_bus *bus)
     list_init(&bus->answered);
     list_init(&bus->tmfs);
     list_init(&bus->scratch_line);
+    list_init(&bus->freed);
     bus->finish.run = finish_task;
 }
 
@@ -75,6 +76,8 @@ static bool in_conflict(const struct scsi_cmd *a, const struct scsi_cmd *b)
 /* May cmd run beside what runs and what came before it? */
 static bool may_start(const struct scsi_cmd *cmd)
 {
+    if (!cmd->lu->exclusives)
+        return true;
     list_for_each (n, &cmd->lu->active) {
         if (in_conflict(cmd, container_of(n, struct scsi_cmd, link)))
             return false;
@@ -90,41 +93,14 @@ static bool may_start(const struct scsi_cmd *cmd)
     return true;
 }
 
-static void start_waiting(struct scsi_lu *lu)
-{
-    list_for_each (n, &lu->waiting) {
-        struct scsi_cmd *cmd = container_of(n, struct scsi_cmd, link);
-
-        if (!may_start(cmd))
-            continue;
-        list_remove(&cmd->link);
-        cmd->waiting = false;
-        list_push_back(&lu->active, &cmd->link);
-        cmd->next(cmd, E_OK);
-        /* That may have ended others: begin anew. */
-        n_next = lu->waiting.next;
-    }
-}
-
 static void scratch_give_back(struct scsi_cmd *cmd)
 {
     struct scsi_bus *bus = cmd->bus;
-    struct list *n;
 
-    if (!cmd->scratch) {
-        if (list_linked(&cmd->scratch_link))
-            list_remove(&cmd->scratch_link);
-        return;
-    }
-    n = list_pop_front(&bus->scratch_line);
-    if (n) {
-        struct scsi_cmd *heir = container_of(n, struct scsi_cmd, scratch_link);
-
-        heir->scratch = TAKE(cmd->scratch);
-        heir->next(heir, E_OK);
-        return;
-    }
-    bus->scratch_free[bus->scratch_count++] = TAKE(cmd->scratch);
+    if (list_linked(&cmd->scratch_link))
+        list_remove(&cmd->scratch_link);
+    if (cmd->scratch)
+        bus->scratch_free[bus->scratch_count++] = TAKE(cmd->scratch);
 }
 
 static bool tmf_names(const struct scsi_tmf *tmf, const struct scsi_cmd *cmd);
@@ -151,8 +127,8 @@ void scsi_finish(struct scsi_cmd *cmd, enum scsi_status status)
         lu->stats.errors++;
     list_push_back(&bus->finished, &cmd->link);
     scratch_give_back(cmd);
-    if (lu && !list_empty(&lu->waiting))
-        start_waiting(lu);
+    if (lu && !list_empty(&lu->waiting) && !list_linked(&lu->freed))
+        list_push_back(&bus->freed, &lu->freed);
     if (!list_empty(&bus->tmfs))
         tmf_check(bus);
 }
@@ -267,7 +243,7 @@ void scsi_with_scratch(struct scsi_cmd *cmd,
     struct scsi_bus *bus = cmd->bus;
 
     cmd->next = start;
-    if (!bus->scratch_count) {
+    if (!bus->scratch_count || !list_empty(&bus->scratch_line)) {
         list_push_back(&bus->scratch_line, &cmd->scratch_link);
         return;
     }
@@ -275,19 +251,74 @@ void scsi_with_scratch(struct scsi_cmd *cmd,
     start(cmd, E_OK);
 }
 
+static void start_waiting(struct scsi_lu *lu)
+{
+    list_for_each (n, &lu->waiting) {
+        struct scsi_cmd *cmd = container_of(n, struct scsi_cmd, link);
+
+        if (!may_start(cmd))
+            continue;
+        list_remove(&cmd->link);
+        cmd->waiting = false;
+        list_push_back(&lu->active, &cmd->link);
+        cmd->next(cmd, E_OK);
+        /* That may have ended others: begin anew. */
+        n_next = lu->waiting.next;
+    }
+}
+
+static bool grant_scratch(struct scsi_bus *bus)
+{
+    struct list *first =
+        bus->scratch_count ? list_pop_front(&bus->scratch_line) : NULL;
+    struct scsi_cmd *heir;
+
+    if (!first)
+        return false;
+    heir = container_of(first, struct scsi_cmd, scratch_link);
+    heir->scratch = bus->scratch_free[--bus->scratch_count];
+    heir->next(heir, E_OK);
+    return true;
+}
+
+/* Commands ended: start those that waited for them. A loop, not a chain of
+ * calls, as each of them may end at once, and a guest can send thousands. */
+static void settle(struct scsi_bus *bus)
+{
+    struct list *first;
+
+    for (;;) {
+        if ((first = list_pop_front(&bus->freed)))
+            start_waiting(container_of(first, struct scsi_lu, freed));
+        else if (!grant_scratch(bus))
+            return;
+    }
+}
+
+static void enter(struct scsi_bus *bus)
+{
+    ASSERT(!bus->inside);
+    bus->inside = true;
+}
+
+static void leave(struct scsi_bus *bus)
+{
+    settle(bus);
+    bus->inside = false;
+}
+
 static void io_done(struct store_io *io, enum err e)
 {
     struct scsi_cmd *cmd = container_of(io, struct scsi_cmd, io);
     struct scsi_bus *bus = cmd->bus;
 
-    bus->inside++;
+    enter(bus);
     if (cmd->aborted)
         scsi_finish(cmd, SCSI_TASK_ABORTED);
     else
         cmd->next(cmd, e);
-    bus->inside--;
-    if (!bus->inside)
-        run_finished(bus);
+    leave(bus);
+    run_finished(bus);
 }
 
 void scsi_io(struct scsi_cmd *cmd, enum store_op op, uint32_t flags,
@@ -402,11 +433,10 @@ void scsi_submit(struct scsi_bus *bus, struct scsi_cmd *cmd)
     cmd->lba = cmd->blocks = cmd->at_bytes = cmd->end_bytes = cmd->detail = 0;
     cmd->scratch = NULL;
     cmd->nexus->outstanding++;
-    bus->inside++;
+    enter(bus);
     run(cmd);
-    bus->inside--;
-    if (!bus->inside)
-        post_finished(bus);
+    leave(bus);
+    post_finished(bus);
 }
 
 /* -- task management ------------------------------------------------------- */
@@ -548,7 +578,7 @@ void scsi_tmf(struct scsi_bus *bus, struct scsi_tmf *tmf)
     tmf->link = (struct list){NULL, NULL};
     tmf->seq = bus->seq;
     tmf->nexus->outstanding++;
-    bus->inside++;
+    enter(bus);
     if (!whole_nexus && !scsi_bus_lu(bus, tmf->lun))
         tmf_answer(bus, tmf, SCSI_TMF_BAD_LUN);
     else if (tmf_is_query(tmf))
@@ -557,9 +587,8 @@ void scsi_tmf(struct scsi_bus *bus, struct scsi_tmf *tmf)
                                                   : SCSI_TMF_COMPLETE);
     else
         tmf_abort(bus, tmf);
-    bus->inside--;
-    if (!bus->inside)
-        post_finished(bus);
+    leave(bus);
+    post_finished(bus);
 }
 
 static bool abort_named(struct scsi_cmd *cmd, const void *name)

@@ -75,6 +75,7 @@ struct scsi_lu {
     struct list active;  /* commands that run, in order of their start */
     struct list waiting; /* … that wait for one of those */
     unsigned exclusives; /* of both lists: 0 makes the fast path */
+    struct list freed;   /* on the bus's */
     struct pr_state pr;
     struct scsi_lu_stats stats;
 };
@@ -98,7 +99,8 @@ struct scsi_bus {
     struct list answered; /* TMFs whose `done` is due */
     struct task finish;
     bool finish_posted;
-    unsigned inside; /* in the engine: done functions wait */
+    bool inside;       /* in the engine: done functions wait */
+    struct list freed; /* units whose waiting commands may start */
     struct list scratch_line;
     unsigned scratch_count;
     uint8_t *scratch_free[SCSI_SCRATCHES];
@@ -189,7 +191,7 @@ bool scsi_ua_take(struct scsi_nexus *nexus, unsigned lun,
 
 static inline uint64_t scsi_lu_blocks(const struct scsi_lu *lu)
 {
-    return lu->store->size_bytes / lu->store->block_bytes;
+    return store_size(lu->store) / lu->store->block_bytes;
 }
 
 static inline bool scsi_lu_protected(const struct scsi_lu *lu)

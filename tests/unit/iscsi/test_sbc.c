@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/unit/iscsi/initiator.h"
 
+#include <pthread.h>
+
 static const struct scsi_lu_args thin = {.thin = true};
 
 static void check_disk(struct initiator *t, uint64_t block, uint64_t count,
@@ -468,6 +470,61 @@ static void commands_in_line_for_buffers_all_end(void)
     initiator_fini(&t);
 }
 
+/* Commands that end at once when their turn comes: first they wait for a
+ * buffer, then, ORDERED, for one another. */
+static void send_line(struct initiator *t, struct sent *s, size_t count,
+                      enum scsi_attr attr)
+{
+    struct sent verify[4];
+
+    store_delay_set(t->delay, 10);
+    for (size_t i = 0; i < ARRAY_LEN(verify); i++)
+        send_start(t, t->nexus, &verify[i],
+                   CDB(0x2f, 0, 0, 0, 0, 0, 0, 0, 8, 0), 0, 0);
+    for (size_t i = 0; i < count; i++) {
+        s[i] = verify[0];
+        s[i].out = (struct iovec){t->out, 24};
+        s[i].cmd.out = &s[i].out;
+        s[i].cmd.out_count = 1;
+        s[i].cmd.out_bytes = 24;
+        s[i].cmd.attr = attr;
+        memcpy(s[i].cmd.cdb, (uint8_t[]){0x42, [8] = 24}, 9);
+        scsi_submit(t->bus, &s[i].cmd);
+    }
+    initiator_wait(t, 11);
+    for (size_t i = 0; i < count; i++)
+        if (s[i].done != 1 || sense_of(&s[i]) != 0x52100)
+            CU_FAIL("not ended as it should");
+}
+
+static void *send_lines(void *unused)
+{
+    enum { COUNT = 8000 };
+    struct sent *s = calloc(COUNT, sizeof *s);
+    struct initiator t;
+
+    (void)unused;
+    initiator_init(&t, &thin);
+    put_unmap(&t, 0, DISK_BLOCKS, 1); /* beyond the end: refused */
+    send_line(&t, s, COUNT, SCSI_SIMPLE);
+    send_line(&t, s, COUNT, SCSI_ORDERED);
+    initiator_fini(&t);
+    free(s);
+    return NULL;
+}
+
+static void a_long_line_needs_no_more_stack(void)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    pthread_attr_init(&attr);
+    CHECK_EQ(pthread_attr_setstacksize(&attr, 512 << 10), 0);
+    CHECK_EQ(pthread_create(&thread, &attr, send_lines, NULL), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    pthread_attr_destroy(&attr);
+}
+
 static const struct test tests[] = {
     TEST(what_is_written_is_read_by_every_form),
     TEST(read10_one_block_beyond_the_end_is_out_of_range),
@@ -490,5 +547,6 @@ static const struct test tests[] = {
     TEST(unmap_frees_its_ranges_or_nothing),
     TEST(a_disk_that_is_not_thin_has_no_unmap),
     TEST(commands_in_line_for_buffers_all_end),
+    TEST(a_long_line_needs_no_more_stack),
 };
 TEST_SUITE("iscsi/sbc", tests);
