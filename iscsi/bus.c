@@ -365,7 +365,9 @@ static void detach_force(struct scsi_detach *d)
         return; /* it ends by itself, whatever the flush says */
     slot->refusing = true;
     d->state = SCSI_DETACH_DRAIN;
-    if (!slot->outstanding)
+    if (slot->outstanding)
+        scsi_unit_give_up(d->bus, d->lun);
+    else
         detach_flush(d);
 }
 

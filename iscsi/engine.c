@@ -603,3 +603,43 @@ void scsi_abort_nexus(struct scsi_lu *lu, const char *nexus_name)
     each_command(lu, abort_named, nexus_name);
     end_idle_aborted(lu);
 }
+
+/* -- giving up ------------------------------------------------------------- */
+
+/* What works in steps or waits for its turn need not go on. A single store
+ * operation ends by itself, and says what became of it. */
+static bool abort_steps(struct scsi_cmd *cmd, const void *nexus)
+{
+    if (nexus && cmd->nexus != nexus)
+        return false;
+    if (cmd->waiting || cmd->scratch || list_linked(&cmd->scratch_link))
+        cmd->aborted = true;
+    return false;
+}
+
+static void give_up(struct scsi_bus *bus, unsigned lun, const void *nexus)
+{
+    struct scsi_lu *lu = bus->slots[lun].lu;
+
+    if (!lu)
+        return;
+    each_command(lu, abort_steps, nexus);
+    end_idle_aborted(lu);
+}
+
+void scsi_unit_give_up(struct scsi_bus *bus, unsigned lun)
+{
+    enter(bus);
+    give_up(bus, lun, NULL);
+    leave(bus);
+    post_finished(bus);
+}
+
+void scsi_nexus_give_up(struct scsi_nexus *nexus)
+{
+    enter(nexus->bus);
+    for (unsigned lun = 0; lun < SCSI_LUNS_MAX; lun++)
+        give_up(nexus->bus, lun, nexus);
+    leave(nexus->bus);
+    post_finished(nexus->bus);
+}

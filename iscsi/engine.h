@@ -203,6 +203,8 @@ static inline bool scsi_lu_protected(const struct scsi_lu *lu)
 struct scsi_nexus *scsi_bus_nexus_named(struct scsi_bus *bus, const char *name);
 void scsi_slot_command_ended(struct scsi_bus *bus, unsigned lun);
 void scsi_engine_init(struct scsi_bus *bus);
+/* scsi_nexus_give_up() for every initiator of one unit. */
+void scsi_unit_give_up(struct scsi_bus *bus, unsigned lun);
 
 /* -- persistent reservations (pr.c) ---------------------------------------- */
 /* Does a reservation of somebody else forbid this command? */

@@ -83,8 +83,9 @@ struct scsi_lu *scsi_bus_lu(struct scsi_bus *bus, unsigned lun);
  * E_TIMEOUT: no answer in `timeout_ms`; E_CANCELED: scsi_bus_detach_cancel();
  * another error: the flush failed.  After these the disk stays attached and
  * works (and a guest that had let go finds it again).  Force: do not ask;
- * commands outstanding end, the flush is tried, `done` gets its result, and
- * the LUN is gone in any case; its number stays taken till the guest saw it. */
+ * commands outstanding end (of many steps: after the present one), the flush
+ * is tried, `done` gets its result, and the LUN is gone in any case; its number
+ * stays taken till the guest saw it. */
 struct scsi_detach {
     bool force;
     uint32_t timeout_ms; /* 0: SCSI_DETACH_TIMEOUT_MS */
@@ -147,6 +148,9 @@ void scsi_nexus_close(struct scsi_nexus *nexus);
 void scsi_nexus_let_go(struct scsi_nexus *nexus, unsigned lun);
 /* The guest behind the nexus is gone or was reset: it holds nothing. */
 void scsi_nexus_let_go_all(struct scsi_nexus *nexus);
+/* Nobody waits for its commands any more: those that take many steps (VERIFY of
+ * a whole disk …) are aborted at the end of the present one. */
+void scsi_nexus_give_up(struct scsi_nexus *nexus);
 
 /* -- commands -------------------------------------------------------------- */
 enum { SCSI_CDB_BYTES_MAX = 32, SCSI_SENSE_BYTES_MAX = 96 };

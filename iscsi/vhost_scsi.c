@@ -95,6 +95,7 @@ void vhost_disconnect(struct vhost_scsi *v, const struct diag *why)
             vhost_queue_stop(&v->queues[i]);
     v->message_waits = v->paused = false;
     v->leaving = true;
+    scsi_nexus_give_up(v->nexus);
     if (!v->closing)
         loop_fd_set(v->loop, &v->listener, 0);
     vhost_drained(v);

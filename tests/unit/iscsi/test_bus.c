@@ -132,6 +132,34 @@ static void force_waits_for_what_runs_and_for_nobody_else(void)
     guest_fini(&t);
 }
 
+/* One of eight steps is under way, others of the kind wait in line. */
+static void force_waits_for_one_step_of_what_takes_many(void)
+{
+    struct initiator t;
+    struct ended x;
+    struct sent s[10], write;
+
+    guest_init(&t);
+    store_delay_set(t.delay, 10);
+    for (size_t i = 0; i < ARRAY_LEN(s); i++)
+        send_start(&t, t.nexus, &s[i], CDB(0x2f, 0, 0, 0, 0, 0, 0, 16, 0, 0), 0,
+                   0);
+    send_start(&t, t.nexus, &write, CDB(0x2a, 0, 0, 0, 0, 1, 0, 0, 1, 0), 512,
+               0);
+    start_detach(&t, &x, true);
+    initiator_wait(&t, 11);
+    for (size_t i = 0; i < ARRAY_LEN(s); i++) {
+        CHECK_EQ(s[i].done, 1);
+        CU_ASSERT(s[i].cmd.aborted);
+    }
+    CHECK_GOOD(write); /* it happened, so it says so */
+    initiator_wait(&t, 11);
+    CHECK_EQ(x.done, 1);
+    CHECK_ERR(x.result, E_OK);
+    store_delay_set(t.delay, 0);
+    guest_fini(&t);
+}
+
 static void a_detach_in_progress_can_be_forced(void)
 {
     struct initiator t;
@@ -244,6 +272,7 @@ static const struct test tests[] = {
     TEST(without_an_answer_the_disk_stays_and_works),
     TEST(where_no_guest_is_it_leaves_at_once),
     TEST(force_waits_for_what_runs_and_for_nobody_else),
+    TEST(force_waits_for_one_step_of_what_takes_many),
     TEST(a_detach_in_progress_can_be_forced),
     TEST(a_detach_can_be_taken_back),
     TEST(a_flush_that_fails_keeps_the_disk),

@@ -193,6 +193,21 @@ static void a_vmm_that_leaves_with_requests_in_flight_is_forgotten(void)
     vmm_fini(&m);
 }
 
+static void what_takes_many_steps_ends_when_the_vmm_leaves(void)
+{
+    struct vmm m;
+
+    vmm_ready(&m);
+    store_delay_set(m.delay, 10);
+    vmm_request(&m, CDB(0x2f, 0, 0, 0, 0, 0, 0, 8, 0, 0), 0, 0);
+    vmm_disconnect(&m);
+    CHECK_EQ(vmm_status(&m).inflight, 1);
+    m.world.clock.at_ns += 11 * NS_PER_MS;
+    vmm_run(&m);
+    CHECK_EQ(vmm_status(&m).inflight, 0);
+    vmm_fini(&m);
+}
+
 static void rings_stop_and_start_again(void)
 {
     struct vmm m;
@@ -401,6 +416,7 @@ static const struct test tests[] = {
     TEST(a_request_without_a_kick_is_found_at_the_start),
     TEST(stopping_waits_for_what_is_in_flight),
     TEST(a_vmm_that_leaves_with_requests_in_flight_is_forgotten),
+    TEST(what_takes_many_steps_ends_when_the_vmm_leaves),
     TEST(rings_stop_and_start_again),
     TEST(a_ring_may_be_switched_off_and_on_under_requests),
     TEST(what_ends_in_a_ring_that_is_off_is_shown),
