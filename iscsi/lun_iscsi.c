@@ -222,6 +222,9 @@ enum err lun_iscsi_open(const struct lun_url *url, const struct lun_args *args,
     li->scsi_lun = (int)(url->lun < 256 ? url->lun : url->lun | 0x4000);
     li->give_up_ns =
         (args->give_up_ms ? args->give_up_ms : LUN_GIVE_UP_MS) * NS_PER_MS;
+    li->command_ns =
+        min_u64(li->give_up_ns / 3 * 2, COMMAND_MS_MAX * NS_PER_MS);
+    li->command_ns = max_u64(li->command_ns, COMMAND_MS_MIN * NS_PER_MS);
     ignore_sigpipe();
     e = lun_init(&li->lun, &iscsi_ops, url);
     if (!e)

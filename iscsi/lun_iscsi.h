@@ -14,6 +14,9 @@
  * write in flight resets the LUN after the next login, before any command.
  * If it gives up first, the io fails, but the write is still at large: until
  * that reset is answered no session writes (`unsettled`).
+ *
+ * Nothing waits for ever: what had no answer in the give-up time, however often
+ * it was sent, fails.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_ISCSI_LUN_ISCSI_H
 #define LUNAR_ISCSI_LUN_ISCSI_H
@@ -34,9 +37,10 @@ enum {
     PORTALS_MAX = 8,             /* addresses of a host name */
     PORTAL_BYTES = 64,
     LOGIN_MS = 10000,
-    COMMAND_MS = 20000, /* unanswered so long: ABORT TASK */
-    ABORT_MS = 5000,    /* and that unanswered: the session is lost */
-    QUIET_MS = 5000,    /* nothing heard: NOP-Out, again so long: lost */
+    COMMAND_MS_MAX = 20000, /* unanswered so long, or two thirds of */
+    COMMAND_MS_MIN = 2000,  /* the give-up time: ABORT TASK */
+    ABORT_MS = 5000,        /* and that unanswered: the session is lost */
+    QUIET_MS = 5000,        /* nothing heard: NOP-Out, again so long: lost */
     TICK_MS = 500,
     BUSY_MS = 100,           /* BUSY, TASK SET FULL: try again after */
     RECONNECT_MS_MAX = 2000, /* between attempts, from 100 up */
@@ -68,8 +72,10 @@ struct slot {
     struct scsi_task task;
     uint64_t off_bytes, len_bytes;
     uint32_t iov_count;
-    struct iovec *iov; /* SLOT_IOVS of them */
-    uint64_t started_ns, issued_ns;
+    struct iovec *iov;   /* SLOT_IOVS of them */
+    uint64_t started_ns; /* first; so long after it we give up */
+    uint64_t issued_ns;  /* last */
+    uint64_t abort_ns;   /* when ABORT TASK was sent */
     unsigned attentions, losses;
     bool aborting, aborted;
     uint8_t param[24]; /* UNMAP */
@@ -122,6 +128,7 @@ struct session {
     struct list queue;                 /* of ios */
     struct list prs;                   /* of struct lun_pr */
     struct lun_pr *pr;                 /* at work */
+    uint64_t pr_since_ns;
     unsigned pr_attentions;
     uint8_t pr_param[24]; /* SPC-4 table 204 */
     struct scsi_iovec pr_iov;
@@ -137,7 +144,7 @@ struct lun_iscsi {
     int scsi_lun;   /* as libiscsi puts it on the wire */
     char portals[PORTALS_MAX][PORTAL_BYTES];
     unsigned portal_count;
-    uint64_t give_up_ns;
+    uint64_t give_up_ns, command_ns;
 
     struct lun_limits limits;
     atomic_bool no_write_same; /* any thread: the target refused it */
@@ -191,6 +198,8 @@ void session_close(struct session *s, struct control *closer);
 void session_lose(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Write what was queued, at the end of this turn. */
 void session_kick(struct session *s);
+/* A write failed that may still land: nobody writes until it cannot. */
+void session_unsettle(struct session *s);
 
 /* -- lun_iscsi_command.c --------------------------------------------------- */
 

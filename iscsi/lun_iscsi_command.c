@@ -285,7 +285,8 @@ static enum verdict judge(struct slot *slot, int status, enum err *ret_err)
 static void suspect_older(struct slot *slot)
 {
     struct session *s = slot->session;
-    uint64_t since = slot->issued_ns - (COMMAND_MS - 2 * TICK_MS) * NS_PER_MS;
+    uint64_t since =
+        slot->issued_ns - (s->lun->command_ns - 2 * TICK_MS * NS_PER_MS);
 
     if (slot->task.sense.key != SCSI_SENSE_UNIT_ATTENTION ||
         slot->task.sense.ascq >> 8 != 0x29)
@@ -320,6 +321,32 @@ static void fail_slot(struct slot *slot, enum err e)
     slot_free(slot);
 }
 
+/* No answer, or always "later", for as long as we wait for a connection. */
+static bool too_old(const struct slot *slot)
+{
+    struct session *s = slot->session;
+
+    return session_now(s) - slot->started_ns >= s->lun->give_up_ns;
+}
+
+/* The connection broke under it: it may still land (I13). */
+static void command_lost(struct slot *slot)
+{
+    struct session *s = slot->session;
+    bool fails = ++slot->losses > LOSSES_MAX || too_old(slot);
+
+    if (changes(slot->io)) {
+        s->needs_reset = true;
+        if (fails)
+            session_unsettle(s);
+    }
+    session_lose(s, "the connection broke under a command");
+    if (fails)
+        fail_slot(slot, E_LUN_GONE);
+    else
+        list_push_back(&s->redo, &slot->link);
+}
+
 static void issue(struct slot *slot);
 
 static void command_done(struct iscsi_context *ctx, int status, void *data,
@@ -336,11 +363,12 @@ static void command_done(struct iscsi_context *ctx, int status, void *data,
     list_remove(&slot->link);
     verdict = judge(slot, status, &e);
     suspect_older(slot);
-    /* BUSY for ever is an error. */
-    if (verdict == VERDICT_LATER &&
-        session_now(s) - slot->started_ns >= s->lun->give_up_ns) {
+    if (verdict == VERDICT_LATER && too_old(slot)) {
         verdict = VERDICT_FAIL;
         e = E_BUSY;
+    } else if (verdict == VERDICT_AGAIN && slot->aborted && too_old(slot)) {
+        verdict = VERDICT_FAIL;
+        e = E_TIMEOUT;
     }
     switch (verdict) {
     case VERDICT_DONE:
@@ -359,16 +387,7 @@ static void command_done(struct iscsi_context *ctx, int status, void *data,
         if (!list_linked(&s->busy.link))
             loop_timer_set(s->loop, &s->busy, BUSY_MS);
         return;
-    case VERDICT_LOST:
-        /* It may still land (I13). */
-        if (changes(slot->io))
-            s->needs_reset = true;
-        session_lose(s, "the connection broke under a command");
-        if (++slot->losses > LOSSES_MAX)
-            fail_slot(slot, E_IO);
-        else
-            list_push_back(&s->redo, &slot->link);
-        return;
+    case VERDICT_LOST: command_lost(slot); return;
     }
     commands_dispatch(s);
 }
@@ -531,12 +550,14 @@ static void abort_slot(struct slot *slot)
     struct session *s = slot->session;
 
     slot->aborting = true;
+    slot->abort_ns = session_now(s);
     TRACE(lun_abort, "session=%u op=%s off=%llu", s->index,
           store_op_name(slot->io->op), (unsigned long long)slot->off_bytes);
-    lun_fault(&s->lun->lun, E_TIMEOUT,
-              "session %u: %s at %llu unanswered for %u s: aborted, sent again",
-              s->index, store_op_name(slot->io->op),
-              (unsigned long long)slot->off_bytes, (unsigned)COMMAND_MS / 1000);
+    lun_fault(
+        &s->lun->lun, E_TIMEOUT,
+        "session %u: %s at %llu unanswered for %llu s: aborted", s->index,
+        store_op_name(slot->io->op), (unsigned long long)slot->off_bytes,
+        (unsigned long long)((slot->abort_ns - slot->issued_ns) / NS_PER_S));
     if (iscsi_task_mgmt_abort_task_async(s->ctx, &slot->task, abort_done, slot))
         session_lose(s, "%s", iscsi_get_error(s->ctx));
     session_kick(s);
@@ -546,12 +567,14 @@ void commands_check_deadlines(struct session *s, uint64_t now_ns)
 {
     list_for_each (node, &s->in_flight) {
         struct slot *slot = container_of(node, struct slot, link);
-        uint64_t waited_ms = (now_ns - slot->issued_ns) / NS_PER_MS;
 
-        if (waited_ms >= COMMAND_MS + ABORT_MS)
-            session_lose(s, "ABORT TASK was not answered");
-        else if (waited_ms >= COMMAND_MS && !slot->aborting)
+        if (slot->aborting) {
+            if (now_ns - slot->abort_ns >= ABORT_MS * NS_PER_MS)
+                session_lose(s, "ABORT TASK was not answered");
+        } else if (now_ns - slot->issued_ns >= s->lun->command_ns ||
+                   too_old(slot)) {
             abort_slot(slot);
+        }
     }
 }
 

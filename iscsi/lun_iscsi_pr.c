@@ -236,6 +236,7 @@ void prs_dispatch(struct session *s)
         return;
     s->pr = container_of(list_pop_front(&s->prs), struct lun_pr, link);
     s->pr_attentions = 0;
+    s->pr_since_ns = session_now(s);
     pr_send(s);
 }
 

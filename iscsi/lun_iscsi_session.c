@@ -313,15 +313,21 @@ static void tear_down(struct session *s)
     loop_timer_set(s->loop, &s->tick, wait_ms);
 }
 
+void session_unsettle(struct session *s)
+{
+    if (s->unsettled)
+        return;
+    s->unsettled = true;
+    atomic_fetch_add(&s->lun->unsettled, 1);
+}
+
 /* Too long without a connection: who waits is told, and who comes, until it
  * is back.  A write at large stops the writes of the other sessions, too. */
 static void give_up(struct session *s)
 {
     s->gone = true;
-    if (s->needs_reset && !s->unsettled) {
-        s->unsettled = true;
-        atomic_fetch_add(&s->lun->unsettled, 1);
-    }
+    if (s->needs_reset)
+        session_unsettle(s);
     commands_fail(s, E_LUN_GONE);
     prs_fail(s, E_LUN_GONE);
 }
@@ -365,6 +371,8 @@ static uint64_t tick_ready(struct session *s, uint64_t now)
     bool busy = !list_empty(&s->in_flight) || s->pr || s->nop_ns;
 
     commands_check_deadlines(s, now);
+    if (s->pr && now - s->pr_since_ns >= s->lun->command_ns)
+        session_lose(s, "a reservation command was not answered");
     keep_alive(s, now);
     return busy ? TICK_MS : IDLE_TICK_MS;
 }

@@ -191,3 +191,14 @@ order resume
 wait $load
 grep -q "nothing heard from the target for" "$dir/silent" ||
     fail "silence not noticed: $(cat "$dir/silent")"
+
+step "a target that talks but ends no command: aborted, then failed"
+exercise -d 4 -g 6000 -e "$url" churn 3 2>"$dir/swallowed" >"$dir/bad" &
+load=$!
+sleep 1
+order swallow
+wait $load
+order resume
+grep -q "^read at [0-9]*: E_TIMEOUT" "$dir/swallowed" ||
+    fail "it should have timed out: $(cat "$dir/swallowed")"
+grep -q " 0 bad$" "$dir/bad" || fail "bad: $(cat "$dir/bad")"

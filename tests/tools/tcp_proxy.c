@@ -7,6 +7,7 @@
  *   cut      reset all connections            refuse   accept no new ones
  *   mute     keep what the target answers     accept   accept again
  *   stall    keep both directions             resume   let all flow again
+ *   swallow  drop the answers to commands (not to NOPs, logins, TMFs)
  *   mark X   print "mark X"
  * On stdout, for what the initiator sends: "login", "write", "read", "unmap",
  * "flush", "same", "reset" (LOGICAL UNIT RESET), "abort" (ABORT TASK).
@@ -33,17 +34,18 @@ struct flow {
     int from, to;
     size_t held;
     uint8_t bytes[BUFFER_BYTES];
+    uint8_t header[HEADER_BYTES]; /* of the PDU that goes by now */
+    size_t header_have, skip;
+    bool drop;
 };
 
 struct link {
     bool used;
     struct flow up, down;
-    uint8_t header[HEADER_BYTES]; /* of the PDU that goes up now */
-    size_t header_have, skip;
 };
 
 static struct link links[LINKS_MAX];
-static bool muted, stalled, refusing;
+static bool muted, stalled, refusing, swallowing;
 static struct sockaddr_in target;
 
 static void die(const char *what)
@@ -90,30 +92,52 @@ static void name_pdu(const uint8_t *h)
         say("login");
 }
 
-static void watch(struct link *l, const uint8_t *bytes, size_t count)
+static bool answers_command(uint8_t opcode)
 {
+    return (opcode & 0x3f) == 0x21 || (opcode & 0x3f) == 0x25;
+}
+
+/* A header is whole: say what it is, and skip what follows it. */
+static void pass_header(struct flow *f, bool up)
+{
+    const uint8_t *h = f->header;
+    size_t data = (size_t)h[5] << 16 | (size_t)h[6] << 8 | h[7];
+
+    if (up)
+        name_pdu(h);
+    f->skip = h[4] * (size_t)4 + ((data + 3) & ~(size_t)3);
+    f->header_have = 0;
+}
+
+/* Look at what came; returns how much of it is to go on. */
+static size_t watch(struct flow *f, uint8_t *bytes, size_t count, bool up)
+{
+    uint8_t *const first = bytes;
+    uint8_t *kept = bytes;
+
     while (count) {
-        size_t piece = l->skip ? l->skip : HEADER_BYTES - l->header_have;
+        size_t piece = f->skip ? f->skip : HEADER_BYTES - f->header_have;
 
         if (piece > count)
             piece = count;
-        if (l->skip) {
-            l->skip -= piece;
+        if (f->skip) {
+            f->skip -= piece;
         } else {
-            memcpy(l->header + l->header_have, bytes, piece);
-            l->header_have += piece;
+            if (!f->header_have)
+                f->drop = !up && swallowing && answers_command(*bytes);
+            memcpy(f->header + f->header_have, bytes, piece);
+            f->header_have += piece;
+        }
+        if (!f->drop) {
+            memmove(kept, bytes, piece);
+            kept += piece;
         }
         bytes += piece;
         count -= piece;
-        if (l->header_have == HEADER_BYTES) {
-            const uint8_t *h = l->header;
-            size_t data = (size_t)h[5] << 16 | (size_t)h[6] << 8 | h[7];
-
-            name_pdu(h);
-            l->skip = h[4] * (size_t)4 + ((data + 3) & ~(size_t)3);
-            l->header_have = 0;
-        }
+        if (f->header_have == HEADER_BYTES)
+            pass_header(f, up);
     }
+    return (size_t)(kept - first);
 }
 
 /* -- links ----------------------------------------------------------------- */
@@ -156,9 +180,8 @@ static bool flow_move(struct link *l, struct flow *f, short events, bool hold)
 
         if (n == 0 || (n < 0 && errno != EAGAIN))
             return false;
-        if (n > 0 && f == &l->up)
-            watch(l, f->bytes + f->held, (size_t)n);
-        f->held += n > 0 ? (size_t)n : 0;
+        if (n > 0)
+            f->held += watch(f, f->bytes + f->held, (size_t)n, f == &l->up);
     }
     if (f->held && !hold) {
         ssize_t n = send(f->to, f->bytes, f->held, MSG_NOSIGNAL);
@@ -196,7 +219,9 @@ static void obey(char *line)
     else if (strcmp(line, "stall") == 0)
         stalled = true;
     else if (strcmp(line, "resume") == 0)
-        muted = stalled = false;
+        muted = stalled = swallowing = false;
+    else if (strcmp(line, "swallow") == 0)
+        swallowing = true;
     else if (strcmp(line, "refuse") == 0)
         refusing = true;
     else if (strcmp(line, "accept") == 0)
