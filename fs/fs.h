@@ -100,9 +100,10 @@ struct fs_coord_args {
     uint32_t node;        /* 1 … FS_NODES_MAX */
     const char *host;     /* its name, for node blocks and messages */
     uint64_t incarnation; /* of this run; never used before by this node */
-    /* The caller keeps every other host out (file lock, O_EXCL, reservation):
-     * claims that others have not released count as fenced.  Without it such
-     * a claim is E_LUN_BUSY. */
+    /* The caller keeps every other host out (file lock, reservation): claims
+     * that others have not released count as fenced.  Without it such a claim
+     * is E_LUN_BUSY; another process of this host the caller keeps out in any
+     * case. */
     bool sole;
     /* A process of this host crashed and its users live on: until
      * fs_coord_settle() nothing is reclaimed that they may still use, and

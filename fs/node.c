@@ -79,6 +79,14 @@ static uint64_t slot_at(uint32_t node)
     return NODE_BLOCKS_AT + (uint64_t)(node - 1) * FS_BLOCK_BYTES;
 }
 
+/* A claim of this host: its own run, or one that crashed. Incarnations are
+ * each host's own count, so they tell no hosts apart. */
+static bool is_ours(const struct node_block *n, const struct claim_args *args)
+{
+    return n->node == args->node &&
+           strcmp(n->host, args->host ? args->host : "") == 0;
+}
+
 /* Look at every claim: the highest epoch, and whose claim is in the way. */
 static enum err scan_claims(struct store *lun, const struct super *super,
                             const struct claim_args *args, uint64_t *ret_epoch,
@@ -96,18 +104,19 @@ static enum err scan_claims(struct store *lun, const struct super *super,
         return diag_fail(why, e, "node blocks: %s", err_text(e));
     for (uint32_t i = 0; i < FS_NODES_MAX; i++) {
         e = node_decode(&disk[i], super->uuid, &n, why);
-        if (e && args->sole)
-            continue; /* torn by its owner's crash; nobody else is there */
+        if (e && (args->sole || i + 1 == args->node))
+            continue; /* torn by its owner's crash; nobody is there */
         if (e)
             return diag_prefix(why, e, "node block %u", i + 1);
         epoch = max_u64(epoch, n.epoch);
-        if (n.claim != CLAIM_HELD || args->sole)
+        if (n.claim != CLAIM_HELD || args->sole || is_ours(&n, args))
             continue;
-        if (n.node != args->node || n.incarnation != args->incarnation)
-            return diag_fail(why, E_LUN_BUSY,
-                             "host \"%s\" (node %u) coordinates volume \"%s\": "
-                             "stop it there first",
-                             n.host, n.node, super->name);
+        return diag_fail(
+            why, E_LUN_BUSY,
+            "host \"%s\" (node %u) coordinates volume \"%s\": "
+            "stop it there first (or, if it is gone for good, give "
+            "this host its name)",
+            n.host, n.node, super->name);
     }
     *ret_epoch = epoch;
     return E_OK;

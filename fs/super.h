@@ -155,8 +155,9 @@ MUST_CHECK enum err node_decode(const struct node_disk *disk,
                                 const uint8_t uuid[16],
                                 struct node_block *ret_node, struct diag *why);
 
-/* A claim by somebody else that is not marked released is in the way, unless
- * `sole`: the caller keeps all others from the LUN. */
+/* A claim by another host that is not marked released is in the way, unless
+ * `sole`: the caller keeps all others from the LUN.  One of this host (node and
+ * name) is a run of it that ended: the caller keeps a second one out. */
 struct claim_args {
     uint32_t node;
     const char *host;

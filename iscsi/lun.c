@@ -40,6 +40,11 @@ const char *lun_name(const struct lun *lun)
     return lun->name;
 }
 
+bool lun_is_sole(const struct lun *lun)
+{
+    return lun->sole;
+}
+
 const struct lun_identity *lun_identity(const struct lun *lun)
 {
     return &lun->identity;

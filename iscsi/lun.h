@@ -23,7 +23,10 @@
  * An IPv6 host is written in brackets. */
 struct lun_args {
     bool read_only;
-    bool exclusive; /* a file or device: keep others out, or be kept out */
+    /* Keep other processes out, or be kept out: on this host, of a file on
+     * every host (lun_is_sole()).  What a predecessor that crashed had in
+     * flight has landed, or never will, when lun_open() returns (I13). */
+    bool exclusive;
     uint64_t create_bytes;   /* file: make it, all holes; 0: it is there */
     struct workers *workers; /* for blocking calls; NULL: one of its own */
 
@@ -60,6 +63,8 @@ void lun_close(struct lun *lun);
 struct store *lun_store(struct lun *lun);
 /* The URL without secrets. */
 const char *lun_name(const struct lun *lun);
+/* Opened exclusive, and that keeps every other host out, too. */
+bool lun_is_sole(const struct lun *lun);
 /* The last failure in words; "" if there was none.  Any thread. */
 void lun_trouble(struct lun *lun, struct diag *ret_why);
 

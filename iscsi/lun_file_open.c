@@ -107,8 +107,10 @@ static enum err lock_file(struct lun_file *file, const struct lun_args *args,
 
     if (!args->exclusive || file->is_block) /* O_EXCL did it */
         return E_OK;
-    if (fcntl(file->fd, F_OFD_SETLK, &lock) == 0)
+    if (fcntl(file->fd, F_OFD_SETLK, &lock) == 0) {
+        file->lun.sole = !args->read_only;
         return E_OK;
+    }
     if (errno == EAGAIN || errno == EACCES)
         return in_use(file, object, why);
     return open_failed(file, why, errno, "cannot lock");

@@ -2,13 +2,17 @@
  * Finds addresses, has the LUN probed, starts a session on each loop.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "iscsi/lun_iscsi.h"
+#include "base/endian.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static void li_close(struct lun *lun);
@@ -176,6 +180,8 @@ static void li_close(struct lun *lun)
     if (li->iovs && li->iovs != MAP_FAILED)
         munmap(li->iovs,
                sizeof(struct iovec) * li->session_count * SLOTS * SLOT_IOVS);
+    if (li->lock_fd >= 0)
+        close(li->lock_fd);
     lun_fini(lun);
     explicit_bzero(&li->url, sizeof li->url);
     free(li);
@@ -185,6 +191,50 @@ static void li_closep(struct lun_iscsi **li)
 {
     if (*li)
         li_close(&(*li)->lun);
+}
+
+/* -- who else has it ------------------------------------------------------- */
+
+/* A name that one process of this host can have, and that goes with it; for
+ * two with one name and ISID would throw out each other's sessions for ever. */
+static enum err lock_here(struct lun_iscsi *li, struct diag *why)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    struct lun_identity key = {.wwid = ""};
+    char *name = at.sun_path + 1; /* abstract: not in a file system */
+    socklen_t bytes;
+
+    /* The wwid alone is not always one LUN's: tgt numbers them from 1. */
+    snprintf(key.wwid, sizeof key.wwid, "%s/%.100s/%u", li->lun.identity.wwid,
+             li->url.target, li->url.lun);
+    lun_identity_seal(&key);
+    snprintf(name, sizeof at.sun_path - 1,
+             "lunar/lun/%016" PRIx64 "%016" PRIx64, be64_load(key.uuid),
+             be64_load(key.uuid + 8));
+    bytes =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+    li->lock_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (li->lock_fd >= 0 &&
+        !bind(li->lock_fd, (const struct sockaddr *)&at, bytes))
+        return E_OK;
+    if (errno == EADDRINUSE)
+        return diag_fail(why, E_LUN_BUSY,
+                         "%s: already in use by a process of this host",
+                         li->lun.name);
+    return diag_fail(why, err_from_errno(errno), "%s: cannot lock: %s",
+                     li->lun.name, strerror(errno));
+}
+
+/* A process that crashed may have left writes at the target. Our sessions have
+ * taken the place of its; this waits for the end of what those had begun. */
+static enum err drain_predecessor(struct lun_iscsi *li, struct diag *why)
+{
+    struct lun_pr reset = {.op = LUN_PR_RESET};
+    enum err e = lun_pr_sync(&li->lun, &reset);
+
+    return e ? diag_fail(why, e, "%s: LOGICAL UNIT RESET: %s", li->lun.name,
+                         err_text(e))
+             : E_OK;
 }
 
 /* -- open ------------------------------------------------------------------ */
@@ -217,6 +267,7 @@ enum err lun_iscsi_open(const struct lun_url *url, const struct lun_args *args,
     if (!li)
         return E_NOMEM;
     li->url = *url;
+    li->lock_fd = -1;
     li->own_nexus = args->exclusive;
     /* SAM-5 4.7: up to 255 peripheral, above flat space addressing */
     li->scsi_lun = (int)(url->lun < 256 ? url->lun : url->lun | 0x4000);
@@ -237,10 +288,14 @@ enum err lun_iscsi_open(const struct lun_url *url, const struct lun_args *args,
         e = iscsi_probe(li, &li->limits, &li->lun.identity, why);
     if (!e)
         e = describe_store(li, args, why);
+    if (!e && args->exclusive)
+        e = lock_here(li, why);
     if (!e)
         e = make_sessions(li, args);
     if (!e)
         e = for_sessions(li, open_run, why);
+    if (!e && args->exclusive && !args->read_only)
+        e = drain_predecessor(li, why);
     if (e)
         return e;
     *ret_lun = &TAKE(li)->lun;

@@ -141,6 +141,7 @@ struct lun_iscsi {
     struct lun_url url;
     char initiator[LUN_URL_TARGET_BYTES];
     bool own_nexus; /* fixed ISIDs */
+    int lock_fd;    /* exclusive: keeps others of this host out; -1: none */
     int scsi_lun;   /* as libiscsi puts it on the wire */
     char portals[PORTALS_MAX][PORTAL_BYTES];
     unsigned portal_count;

@@ -21,6 +21,7 @@ struct lun {
     struct store store;
     struct lun_identity identity;
     char *name;
+    bool sole;
     pthread_mutex_t trouble_mutex;
     struct diag trouble; /* lock: trouble_mutex */
 };

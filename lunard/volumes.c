@@ -141,7 +141,7 @@ static enum err start_on_lun(struct volume *v, struct diag *why)
         .node = SOLO_NODE,
         .host = vols->args.host,
         .incarnation = vols->args.incarnation,
-        .sole = true, /* lun_open() locked out everybody else */
+        .sole = lun_is_sole(v->lun),
         .adopt = v->adopt,
         .discard = true,
     };

@@ -114,6 +114,8 @@ static void the_highest_copy_counts(void)
 static void a_claim_keeps_other_hosts_out_until_it_is_released(void)
 {
     const struct claim_args h1 = {1, "h1", 10, false};
+    const struct claim_args h1_again = {1, "h1", 11, false};
+    const struct claim_args same_node = {1, "h2", 10, false};
     const struct claim_args h2 = {2, "h2", 20, false};
     const struct claim_args sole = {2, "h2", 21, true};
     struct super a = some_super(), b = some_super();
@@ -127,12 +129,16 @@ static void a_claim_keeps_other_hosts_out_until_it_is_released(void)
     CHECK_EQ(a.epoch, 8);
     CHECK_ERR(claim_take(lun, &b, &h2, &why), E_LUN_BUSY);
     CHECK_CONTAINS(why.text, "\"h1\"");
-    CHECK_OK(claim_release(lun, &a, &h1, &why));
+    /* One host alone is node 1 everywhere, and each counts incarnations. */
+    CHECK_ERR(claim_take(lun, &b, &same_node, &why), E_LUN_BUSY);
+    CHECK_OK(claim_take(lun, &a, &h1_again, &why)); /* it crashed */
+    CHECK_EQ(a.epoch, 9);
+    CHECK_OK(claim_release(lun, &a, &h1_again, &why));
     CHECK_OK(claim_take(lun, &b, &h2, &why));
-    CHECK_EQ(b.epoch, 9);
+    CHECK_EQ(b.epoch, 10);
     /* Who has the LUN alone need not wait for a release. */
     CHECK_OK(claim_take(lun, &b, &sole, &why));
-    CHECK_EQ(b.epoch, 10);
+    CHECK_EQ(b.epoch, 11);
     store_close(lun);
     world_fini(&w);
 }
