@@ -24,13 +24,11 @@ MUST_CHECK enum err chunk_reconcile(const struct chunk_world *w,
 MUST_CHECK enum err chunk_pages_left(const struct chunk_world *w,
                                      uint64_t *ret_pages);
 
-enum {
-    CHUNK_PAGES_LOW = 512, /* below this: take another chunk */
-    CHUNK_PAGES_SPARE = 96 /* below this: nothing that only takes */
-};
+enum { CHUNK_PAGES_LOW = 512 }; /* below this: take another chunk */
 
 /* Take another chunk of the data area.  Outside of a transaction.
- * Errors: E_VOL_FULL, or the LUN's, after which nothing may be written. */
+ * Errors: E_VOL_FULL without a reason: nothing was changed.  With one it is
+ * the LUN's, as others are, and nothing may be written any more. */
 MUST_CHECK enum err chunk_grow(const struct chunk_world *w, struct meta *m,
                                struct diag *why);
 

@@ -19,7 +19,11 @@ struct chunk_world coord_world(struct fs_coord *c)
 
 enum err coord_fail(struct fs_coord *c, enum err e, const char *what)
 {
-    if (!c->offline)
+    if (!c->offline && e == E_CHECKSUM)
+        diag_fail(&c->reason, e,
+                  "%s: metadata page %" PRIu64 ": %s: run lunar check", what,
+                  vfs_bad_page(c->vfs), err_text(e));
+    else if (!c->offline)
         diag_fail(&c->reason, e, "%s: %s", what, err_text(e));
     c->offline = true;
     return e;

@@ -93,6 +93,10 @@ void coord_batch(struct fs_coord *c);
 void coord_refuse(struct fs_coord *c, struct list *calls);
 void coord_receive(struct task *task);
 
+/* coord_clean.c: between two transactions, have room in log and database for
+ * the next.  Errors: E_VOL_OFFLINE - and now it is. */
+MUST_CHECK enum err coord_make_room(struct fs_coord *c);
+
 /* coord_clean.c: one step of the work that nobody waits for.
  * Returns whether there is more to do at once. */
 bool coord_clean(struct fs_coord *c);

@@ -61,6 +61,7 @@ struct batch {
     struct list done;
     uint32_t calls;
     bool writes;
+    int changes; /* of rows, by this connection, before it began */
 };
 
 static uint32_t batch_max(struct fs_coord *c)
@@ -102,8 +103,9 @@ static void address(struct fs_coord *c, struct fs_call *call, uint32_t slot)
     }
 }
 
-static enum err batch_begin(struct fs_coord *c, const struct batch *b)
+static enum err batch_begin(struct fs_coord *c, struct batch *b)
 {
+    b->changes = sqlite3_total_changes(c->db->conn);
     return db_run(c->db, b->writes ? SQL_BEGIN : SQL_BEGIN_READ);
 }
 
@@ -113,24 +115,34 @@ static enum err batch_commit(struct fs_coord *c, const struct batch *b)
     return db_run(c->db, SQL_COMMIT);
 }
 
-/* Is there room in the database for what the call may add?  Without it the
- * batch ends here and the database grows; if it cannot, E_VOL_FULL is the
- * answer to what only takes. */
-static enum err check_room(struct fs_coord *c, const struct fs_call *call,
-                           bool *ret_wait)
+/* Is there room in the database for what the call may add?  Errors:
+ * E_AGAIN - after the database has grown; E_VOL_FULL - it cannot grow. */
+static enum err check_room(struct fs_coord *c, const struct fs_call *call)
 {
     const struct chunk_world w = coord_world(c);
+    unsigned needed = meta_op_pages(call->request.args.op);
     uint64_t pages;
     enum err e;
 
-    *ret_wait = false;
-    if (!meta_op_takes(call->request.args.op))
+    if (!needed)
         return E_OK;
     e = chunk_pages_left(&w, &pages);
-    if (e || pages >= CHUNK_PAGES_SPARE)
-        return e;
-    *ret_wait = !c->cannot_grow;
-    return c->cannot_grow ? E_VOL_FULL : E_OK;
+    if (e)
+        return coord_fail(c, e, "size of the database");
+    if (pages >= needed)
+        return E_OK;
+    return c->cannot_grow ? E_VOL_FULL : E_AGAIN;
+}
+
+/* A call with many rows to change takes as many transactions as the log and
+ * the database have room for. */
+static enum err next_slice(struct fs_coord *c, struct batch *b)
+{
+    enum err e = batch_commit(c, b);
+
+    if (!e)
+        e = coord_make_room(c);
+    return e ? e : batch_begin(c, b);
 }
 
 /* Run one call, slice by slice.  An error loses the whole transaction. */
@@ -141,12 +153,15 @@ static enum err batch_run(struct fs_coord *c, struct batch *b,
     enum err e = meta_run(c->meta, &call->request, &call->reply, &more);
 
     while (!e && more) {
-        e = batch_commit(c, b);
-        if (!e)
-            e = batch_begin(c, b);
+        e = next_slice(c, b);
         clear_reply(call);
-        if (!e)
-            e = meta_run(c->meta, &call->request, &call->reply, &more);
+        if (e)
+            break;
+        if (check_room(c, call)) {
+            call->reply.error = E_VOL_FULL;
+            break;
+        }
+        e = meta_run(c->meta, &call->request, &call->reply, &more);
     }
     return e;
 }
@@ -161,24 +176,36 @@ static bool batch_park(struct fs_coord *c, struct fs_call *call)
     return true;
 }
 
+/* Rows changed so far: what the commit will write, at two or three pages for
+ * each at worst, is to fit the log beside what is in it. */
+static bool batch_is_long(struct fs_coord *c, const struct batch *b)
+{
+    uint64_t frames = vfs_wal_bytes_max(c->vfs) / VFS_PAGE_BYTES;
+    int changes = sqlite3_total_changes(c->db->conn);
+
+    return (unsigned)(changes - b->changes) > frames / 8;
+}
+
 static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
 {
-    while (b->calls < max && !list_empty(&c->inbox)) {
+    while (b->calls < max && !list_empty(&c->inbox) && !batch_is_long(c, b)) {
         struct fs_call *call = call_of(c->inbox.next);
-        bool wait;
-        enum err e = check_room(c, call, &wait);
+        enum err e = check_room(c, call);
 
-        if (wait)
+        if (c->offline)
+            return e;
+        if (e == E_AGAIN)
             return E_OK;
         list_remove(&call->link);
         address(c, call, b->calls++);
-        if (e == E_VOL_FULL)
-            call->reply.error = e;
-        else if (!e)
+        call->reply.error = e;
+        if (!e)
             e = batch_run(c, b, call);
-        if ((e && e != E_VOL_FULL) || !batch_park(c, call))
+        else
+            e = E_OK;
+        if (e || !batch_park(c, call))
             list_push_back(&b->done, &call->link);
-        if (e && e != E_VOL_FULL)
+        if (e)
             return e;
     }
     return E_OK;

@@ -185,19 +185,24 @@ static void grow_database(struct fs_coord *c)
 
     if (!e && pages < CHUNK_PAGES_LOW)
         e = chunk_grow(&w, c->meta, &why);
-    c->cannot_grow = e == E_VOL_FULL;
-    if (e && (e != E_VOL_FULL || vfs_failure(c->vfs)))
-        coord_fail(c, e, diag_text(&why, e));
+    c->cannot_grow = e == E_VOL_FULL && !why.text[0] && !vfs_failure(c->vfs);
+    if (e && !c->cannot_grow)
+        coord_fail(c, e, why.text[0] ? why.text : "growing the database");
+}
+
+enum err coord_make_room(struct fs_coord *c)
+{
+    checkpoint(c);
+    if (!c->offline)
+        grow_database(c);
+    return c->offline ? E_VOL_OFFLINE : E_OK;
 }
 
 bool coord_clean(struct fs_coord *c)
 {
     bool more;
 
-    checkpoint(c);
-    if (!c->offline)
-        grow_database(c);
-    if (c->offline)
+    if (coord_make_room(c))
         return false;
     more = clean_orphans(c);
     if (!c->offline && clean_space(c))

@@ -12,8 +12,10 @@ enum op_flags {
     OP_WRITES = 1, /* may change tables */
     OP_FACT = 2,   /* executed exactly once: its outcome goes to `reply` (I7) */
     OP_ONCE = OP_WRITES | OP_FACT,
-    OP_TAKES = 4 /* refused when the database has no room to grow */
+    OP_TAKES = 4, /* refused when the database has no room to grow */
+    OP_GROWS = 8  /* may take a little: refused when it is about to be full */
 };
+enum { PAGES_TO_TAKE = 96, PAGES_TO_GROW = 32 };
 
 /* clang-format off */
 static const struct op_row {
@@ -25,11 +27,11 @@ static const struct op_row {
     ROW(HELLO,         0,                     hello),
     ROW(LOOKUP,        0,                     lookup),
     ROW(GETATTR,       0,                     getattr),
-    ROW(SETATTR,       OP_ONCE,               setattr),
+    ROW(SETATTR,       OP_ONCE | OP_GROWS,    setattr),
     ROW(CREATE,        OP_ONCE | OP_TAKES,    create),
     ROW(UNLINK,        OP_ONCE,               unlink),
     ROW(RMDIR,         OP_ONCE,               rmdir),
-    ROW(RENAME,        OP_ONCE,               rename),
+    ROW(RENAME,        OP_ONCE | OP_GROWS,    rename),
     ROW(LINK,          OP_ONCE | OP_TAKES,    link),
     ROW(READLINK,      0,                     readlink),
     ROW(READDIR,       0,                     readdir),
@@ -41,11 +43,11 @@ static const struct op_row {
     ROW(OPEN,          0,                     open),
     ROW(CLOSE,         OP_WRITES,             close),
     ROW(LAYOUTGET,     OP_WRITES | OP_TAKES,  layoutget),
-    ROW(LAYOUTCOMMIT,  OP_WRITES,             layoutcommit),
+    ROW(LAYOUTCOMMIT,  OP_WRITES | OP_GROWS,  layoutcommit),
     ROW(LAYOUTRETURN,  OP_WRITES,             layoutreturn),
     ROW(FALLOCATE,     OP_ONCE | OP_TAKES,    fallocate),
     ROW(SEEK,          0,                     seek),
-    ROW(HANDLE_GET,    OP_ONCE,               handle_get),
+    ROW(HANDLE_GET,    OP_ONCE | OP_GROWS,    handle_get),
     ROW(HANDLE_PUT,    OP_ONCE,               handle_put),
 #undef ROW
 };
@@ -65,9 +67,13 @@ bool meta_op_writes(fs_op op)
     return op_row(op)->flags & OP_WRITES;
 }
 
-bool meta_op_takes(fs_op op)
+unsigned meta_op_pages(fs_op op)
 {
-    return op_row(op)->flags & OP_TAKES;
+    unsigned flags = op_row(op)->flags;
+
+    return flags & OP_TAKES   ? PAGES_TO_TAKE
+           : flags & OP_GROWS ? PAGES_TO_GROW
+                              : 0;
 }
 
 const char *meta_op_name(fs_op op)
@@ -217,7 +223,9 @@ enum err meta_run(struct meta *m, const fs_request *request, fs_reply *reply,
     reply->error = e;
     *ret_more = !e && op.more;
     /* SQLite rolls the whole transaction back on some errors. */
-    return sqlite3_get_autocommit(m->db->conn) ? E_VOL_OFFLINE : E_OK;
+    if (!sqlite3_get_autocommit(m->db->conn))
+        return E_OK;
+    return e ? e : E_VOL_OFFLINE;
 }
 
 /* -- opening --------------------------------------------------------------- */

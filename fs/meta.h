@@ -94,9 +94,10 @@ struct op {
  * return value is E_OK unless the transaction itself is lost. */
 MUST_CHECK enum err meta_run(struct meta *m, const fs_request *request,
                              fs_reply *reply, bool *ret_more);
-/* May the operation write?  Does it only ever take metadata space? */
+/* May the operation write?  How many pages of the database must be left for
+ * it, so that what gives space back never finds it full? */
 bool meta_op_writes(fs_op op);
-bool meta_op_takes(fs_op op);
+unsigned meta_op_pages(fs_op op);
 const char *meta_op_name(fs_op op);
 
 /* -- inode.c --------------------------------------------------------------- */

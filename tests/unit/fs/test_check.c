@@ -1,7 +1,6 @@
 /* tests/unit/fs/test_check.c - damage that check finds, and what it mends.
  * Each test changes one thing behind the coordinator's back, in SQL.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "fs/db.h"
 #include "tests/unit/fs/volume.h"
 
 #include <stdio.h>
@@ -25,23 +24,6 @@ static void fill_and_stop(struct volume *v)
     volume_stop(v);
 }
 
-/* Run SQL on the volume's database, past all rules. */
-static void damage(struct volume *v, const char *sql)
-{
-    struct super super;
-    struct vfs *vfs;
-    struct db *db;
-    int rc;
-
-    CHECK_OK_FATAL(super_load(v->lun, &super, NULL, NULL));
-    CHECK_OK_FATAL(vfs_new(v->lun, &super, NULL, &vfs));
-    CHECK_OK_FATAL(db_open(vfs, NULL, &db));
-    rc = sqlite3_exec(db->conn, sql, NULL, NULL, NULL);
-    CHECK_EQ(rc, SQLITE_OK);
-    db_close(db);
-    vfs_free(vfs);
-}
-
 static void quiet(void *arg, const char *text, bool mended)
 {
     (void)mended;
@@ -57,7 +39,7 @@ static void expect_mended(const char *sql, const char *words)
     struct volume v;
 
     fill_and_stop(&v);
-    damage(&v, sql);
+    volume_sql(&v, sql);
     CHECK_OK(fs_check(v.lun, &args, &r, NULL));
     CU_ASSERT_TRUE(r.found > 0);
     CHECK_EQ(r.mended, 0);
@@ -79,7 +61,7 @@ static void expect_found(const char *sql, const char *words)
     struct volume v;
 
     fill_and_stop(&v);
-    damage(&v, sql);
+    volume_sql(&v, sql);
     CHECK_OK(fs_check(v.lun, &args, &r, NULL));
     CU_ASSERT_TRUE(r.found > r.mended);
     CHECK_CONTAINS(text, words);
@@ -109,7 +91,7 @@ static void check_without_repair_writes_nothing(void)
     struct fs_check_result r;
 
     fill_and_stop(&v);
-    damage(&v, "DELETE FROM free");
+    volume_sql(&v, "DELETE FROM free");
     lun = v.lun;
     CHECK_OK_FATAL(store_record_new(lun, &recorder));
     CU_ASSERT_TRUE(check_lun(recorder, &r) > 0);

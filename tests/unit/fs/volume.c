@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/unit/fs/volume.h"
 
+#include "fs/db.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -100,6 +102,22 @@ void volume_check_clean(struct volume *v)
     struct fs_check_result result;
 
     CHECK_EQ(check_lun(v->lun, &result), 0);
+}
+
+void volume_sql(struct volume *v, const char *sql)
+{
+    struct super super;
+    struct vfs *vfs;
+    struct db *db;
+    int rc;
+
+    CHECK_OK_FATAL(super_load(v->lun, &super, NULL, NULL));
+    CHECK_OK_FATAL(vfs_new(v->lun, &super, NULL, &vfs));
+    CHECK_OK_FATAL(db_open(vfs, NULL, &db));
+    rc = sqlite3_exec(db->conn, sql, NULL, NULL, NULL);
+    CHECK_EQ(rc, SQLITE_OK);
+    db_close(db);
+    vfs_free(vfs);
 }
 
 /* -- short forms ----------------------------------------------------------- */

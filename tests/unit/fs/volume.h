@@ -33,6 +33,9 @@ void volume_check_clean(struct volume *v);
 /* As volume_check_clean(), for any LUN; returns the findings. */
 uint64_t check_lun(struct store *lun, struct fs_check_result *ret_result);
 
+/* Run SQL on the database of a stopped volume, past all rules. */
+void volume_sql(struct volume *v, const char *sql);
+
 /* One call, waited for; the reply stays in the call until fs_call_fini(). */
 enum err volume_call(struct volume *v, struct fs_call *call);
 
