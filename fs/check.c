@@ -77,6 +77,42 @@ static enum err check_copies(struct check *c, struct store *lun,
     return bad && c->args->repair ? super_save(lun, &c->super, why) : E_OK;
 }
 
+/* -- node blocks ----------------------------------------------------------- */
+
+/* A block that its owner tore says nothing: what it was to claim, nobody has
+ * got.  Blank, it is as good as never used. */
+static enum err check_node(struct check *c, struct store *lun, uint32_t slot)
+{
+    uint64_t at = NODE_BLOCKS_AT + (uint64_t)slot * FS_BLOCK_BYTES;
+    struct diag why = {{0}};
+    struct node_block node;
+    struct node_disk disk;
+    enum err e = store_read_sync(lun, at, &disk, sizeof disk);
+
+    if (!e)
+        e = node_decode(&disk, c->super.uuid, &node, &why);
+    if (!e)
+        return E_OK;
+    check_found(c, c->args->repair, "node block %u: %s", slot + 1,
+                diag_text(&why, e));
+    if (!c->args->repair)
+        return E_OK;
+    memset(&disk, 0, sizeof disk);
+    return store_write_sync(lun, at, &disk, sizeof disk);
+}
+
+static enum err check_nodes(struct check *c, struct store *lun,
+                            struct diag *why)
+{
+    enum err e = E_OK;
+
+    for (uint32_t i = 0; i < FS_NODES_MAX && !e; i++)
+        e = check_node(c, lun, i);
+    if (!e && c->args->repair)
+        e = store_flush_sync(lun);
+    return e ? diag_fail(why, e, "node blocks: %s", err_text(e)) : E_OK;
+}
+
 /* -- the database as such ---------------------------------------------------
  */
 
@@ -130,6 +166,26 @@ static enum err check_chunks(struct check *c)
     return e == E_NODATA ? E_OK : e;
 }
 
+static enum err check_uuid(struct check *c)
+{
+    const void *uuid;
+    size_t len;
+    enum err e = db_first(c->db, SQL_VOLUME_GET, DB_TEXT("uuid"));
+
+    if (!e) {
+        uuid = db_bytes(c->db, SQL_VOLUME_GET, 0, &len);
+        if (len != sizeof c->super.uuid ||
+            memcmp(uuid, c->super.uuid, len) != 0)
+            e = E_NODATA;
+        db_end(c->db, SQL_VOLUME_GET);
+    }
+    if (e == E_NODATA)
+        check_found(c, false,
+                    "the database is not this volume's: its UUID is "
+                    "missing, or another");
+    return e == E_NODATA ? E_OK : e;
+}
+
 enum err check_database(struct check *c)
 {
     bool sound;
@@ -137,6 +193,8 @@ enum err check_database(struct check *c)
 
     if (!e)
         e = check_integrity(c, &sound);
+    if (!e && sound)
+        e = check_uuid(c);
     if (!e && sound)
         e = check_chunks(c);
     if (!e && sound)
@@ -186,6 +244,8 @@ enum err fs_check(struct store *lun, const struct fs_check_args *args,
     e = super_load(lun, &c->super, &copies, why);
     if (!e)
         e = check_copies(c, lun, &copies, why);
+    if (!e)
+        e = check_nodes(c, lun, why);
     if (!e)
         e = open_and_check(c, lun, why);
     if (e)

@@ -11,6 +11,16 @@
 #define IS_DIR(i)  "((" i ".mode & 61440) = 16384)"  /* S_IFMT, S_IFDIR */
 #define IS_LINK(i) "((" i ".mode & 61440) = 40960)"  /* S_IFLNK */
 
+/* Columns uid to btime of an inode that is made again: change 0 says so. */
+#define FRESH "0, 0, 0, 0, 0, 0, " NEWEST ", " NEWEST ", " NEWEST ", " NEWEST
+#define NEWEST "(SELECT coalesce(max(ctime), 0) FROM inode)"
+/* Rows that show that there was an inode: sane numbers only. */
+#define LOST_PARENT "parent BETWEEN 2 AND 281474976710655 AND parent NOT IN " \
+                    "(SELECT ino FROM inode)"
+#define LOST_FILE "ino BETWEEN 2 AND 281474976710655 AND ino NOT IN "         \
+                  "(SELECT ino FROM inode) AND file_block BETWEEN 0 AND "     \
+                  "1125899906842624 AND count BETWEEN 1 AND 1125899906842624"
+
 /* What the rules compare with; made again after each mending. */
 static const char ground[] =
     "DROP TABLE IF EXISTS temp.link; DROP TABLE IF EXISTS temp.sub;"
@@ -35,8 +45,21 @@ static const char nameless[] =
 static const struct rule {
     const char *find, *mend; /* mend NULL: nothing says what is right */
 } rules[] = {
-    {"SELECT 'there is no root directory' WHERE NOT EXISTS "
-     "(SELECT 1 FROM inode i WHERE ino = 1 AND " IS_DIR("i") ")", NULL},
+    {"SELECT 'there is no root directory: it is made again' "
+     "WHERE NOT EXISTS (SELECT 1 FROM inode WHERE ino = 1)",
+     "INSERT INTO inode SELECT 1, 16877, 2, " FRESH ", 1, 0, NULL"},
+    {"SELECT 'the root is no directory' FROM inode i WHERE ino = 1 AND NOT "
+     IS_DIR("i"), "UPDATE inode SET mode = 16877 WHERE ino = 1"},
+    {"SELECT DISTINCT printf('directory %d has entries, but does not exist: "
+     "it is made again', parent) FROM dentry WHERE " LOST_PARENT,
+     "INSERT INTO inode SELECT parent, 16832, 2, " FRESH ", 0, 0, NULL "
+     "FROM (SELECT DISTINCT parent FROM dentry WHERE " LOST_PARENT ")"},
+    {"SELECT DISTINCT printf('inode %d has data, but does not exist: it is "
+     "made again', ino) FROM extent WHERE " LOST_FILE,
+     "INSERT INTO inode SELECT ino, 33152, 1, " FRESH ", 0, 0, NULL "
+     "FROM (SELECT DISTINCT ino FROM extent WHERE " LOST_FILE ");"
+     "UPDATE inode SET size = (SELECT max(file_block + count) * 4096 "
+     "FROM extent x WHERE x.ino = inode.ino) WHERE change = 0"},
     {"SELECT printf('inode %d has mode %o, which is no file type', ino, mode) "
      "FROM inode WHERE (mode & 61440) NOT IN "
      "(4096, 8192, 16384, 24576, 32768, 40960, 49152)", NULL},
@@ -57,6 +80,12 @@ static const struct rule {
      "(SELECT DISTINCT ino FROM handle) WHERE ino NOT IN "
      "(SELECT ino FROM inode)",
      "DELETE FROM handle WHERE ino NOT IN (SELECT ino FROM inode)"},
+    {"SELECT printf('handles of inode %d exclude each other', ino) FROM "
+     "handle WHERE mode <> 0 GROUP BY ino HAVING max(mode) = 5 AND "
+     "count(*) > 1 OR max(mode) > 5 OR min(mode) < 0",
+     "UPDATE handle SET mode = 0 WHERE ino IN (SELECT ino FROM handle "
+     "WHERE mode <> 0 GROUP BY ino HAVING max(mode) = 5 AND count(*) > 1 OR "
+     "max(mode) > 5 OR min(mode) < 0)"},
     {"SELECT printf('extents of inode %d, which does not exist', ino) FROM "
      "(SELECT DISTINCT ino FROM extent) WHERE ino NOT IN "
      "(SELECT ino FROM inode)",
@@ -111,6 +140,9 @@ static const struct rule {
     {"SELECT printf('symbolic link %d has a damaged target', i.ino) "
      "FROM inode i WHERE " IS_LINK("i") " AND "
      "(target IS NULL OR length(target) <> size)", NULL},
+    {"SELECT 'the next inode number is missing' WHERE NOT EXISTS "
+     "(SELECT 1 FROM volume WHERE key = 'next_ino')",
+     "INSERT INTO volume SELECT 'next_ino', max(ino) + 1 FROM inode"},
     {"SELECT printf('inode number %d is in use, but would be given out', "
      "max(ino)) FROM inode HAVING max(ino) >= "
      "(SELECT value FROM volume WHERE key = 'next_ino')",
@@ -129,33 +161,53 @@ static enum err enter(struct check *c, uint64_t dir, const char *name,
                   DB_INT(ino));
 }
 
+/* What `name` is in the root.  E_NODATA: nothing; E_EXIST: no directory. */
+static enum err find_dir(struct check *c, const char *name, uint64_t *ret_ino)
+{
+    sqlite3_stmt *s;
+    bool is_dir;
+    enum err e =
+        check_prepare(c,
+                      "SELECT i.ino, " IS_DIR(
+                          "i") " FROM dentry d JOIN inode "
+                               "i ON i.ino = d.ino WHERE d.parent = 1 AND "
+                               "d.name = CAST(? AS BLOB)",
+                      &s);
+
+    if (e)
+        return e;
+    sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
+    e = check_step(c, &s);
+    if (e)
+        return e;
+    *ret_ino = (uint64_t)sqlite3_column_int64(s, 0);
+    is_dir = sqlite3_column_int(s, 1);
+    check_end(&s);
+    return is_dir ? E_OK : E_EXIST;
+}
+
 /* A directory for what has no name, made if need be. */
 static enum err lost_and_found(struct check *c, uint64_t *ret_ino)
 {
-    sqlite3_stmt *s;
-    enum err e = check_prepare(c,
-                               "SELECT ino FROM dentry WHERE parent = 1 AND "
-                               "name = CAST('lost+found' AS BLOB)",
-                               &s);
+    char name[32] = "lost+found";
+    enum err e = find_dir(c, name, ret_ino);
 
-    if (!e)
-        e = check_step(c, &s);
-    if (!e) {
-        *ret_ino = (uint64_t)sqlite3_column_int64(s, 0);
-        check_end(&s);
+    for (int i = 1; e == E_EXIST; i++) {
+        sqlite3_snprintf(sizeof name, name, "lost+found.%d", i);
+        e = find_dir(c, name, ret_ino);
     }
     if (e != E_NODATA)
         return e;
-    e = check_exec(c, "INSERT INTO inode SELECT max(max(ino) + 1, (SELECT "
-                      "value FROM volume WHERE key = 'next_ino')), 16832, 2, "
-                      "0, 0, 0, 0, 0, 1, max(ctime), max(ctime), max(ctime), "
-                      "max(ctime), 1, 0, NULL FROM inode");
+    e = check_exec(c, "INSERT INTO inode SELECT max(max(ino) + 1, coalesce("
+                      "(SELECT value FROM volume WHERE key = 'next_ino'), 2)), "
+                      "16832, 2, 0, 0, 0, 0, 0, 1, max(ctime), max(ctime), "
+                      "max(ctime), max(ctime), 1, 0, NULL FROM inode");
     if (e)
         return e;
     *ret_ino = (uint64_t)sqlite3_last_insert_rowid(c->db->conn);
-    e = check_exec(c, "UPDATE volume SET value = (SELECT max(ino) + 1 FROM "
-                      "inode) WHERE key = 'next_ino'");
-    return e ? e : enter(c, FS_INO_ROOT, "lost+found", *ret_ino);
+    e = check_exec(c, "REPLACE INTO volume SELECT 'next_ino', max(ino) + 1 "
+                      "FROM inode");
+    return e ? e : enter(c, FS_INO_ROOT, name, *ret_ino);
 }
 
 static enum err reconnect(struct check *c, const uint64_t *lost, size_t count)

@@ -217,17 +217,46 @@ static enum err check_maps(struct check *c)
     return e == E_NODATA ? E_OK : e;
 }
 
+/* Where the data area ends.  A superblock that says more than the tables is a
+ * crash while the volume grew, which the next open ends. */
+static enum err data_end(struct check *c, uint64_t *ret_end)
+{
+    uint64_t size = c->super.size_blocks, known;
+    enum err e = db_first(c->db, SQL_VOLUME_GET, DB_TEXT("size_blocks"));
+
+    *ret_end = size - 1;
+    if (e == E_NODATA) {
+        check_found(c, c->args->repair, "the database knows no size");
+        return c->args->repair ? db_run(c->db, SQL_VOLUME_PUT,
+                                        DB_TEXT("size_blocks"), DB_INT(size))
+                               : E_OK;
+    }
+    if (e)
+        return e;
+    known = db_u64(c->db, SQL_VOLUME_GET, 0);
+    db_end(c->db, SQL_VOLUME_GET);
+    if (known > size || known <= DATA_FIRST)
+        check_found(c, false,
+                    "the volume has %" PRIu64 " blocks, but %" PRIu64
+                    " in the database",
+                    size, known);
+    else
+        *ret_end = known - 1;
+    return E_OK;
+}
+
 enum err check_space(struct check *c)
 {
     struct walk w = {
         .c = c,
-        .end = c->super.size_blocks - 1,
         .owners_sound = true,
         .free_exact = true,
         .visit = visit_owned,
     };
-    enum err e = walk_ranges(&w, owned);
+    enum err e = data_end(c, &w.end);
 
+    if (!e)
+        e = walk_ranges(&w, owned);
     if (!e)
         e = check_free(&w);
     return e ? e : check_maps(c);

@@ -1,6 +1,7 @@
 /* tests/unit/fs/test_check.c - damage that check finds, and what it mends.
  * Each test changes one thing behind the coordinator's back, in SQL.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/super.h"
 #include "tests/unit/fs/volume.h"
 
 #include <stdio.h>
@@ -139,9 +140,113 @@ static void wrong_block_counts_are_mended(void)
                   "blocks");
 }
 
-static void extents_of_no_file_are_freed(void)
+/* -- what is made again ---------------------------------------------------- */
+
+/* After the damage and a repair, `dir/name` is there with its data. */
+static void repair_keeps(struct volume *v, const char *sql, const char *dir,
+                         const char *name, uint32_t type)
 {
-    expect_mended("UPDATE extent SET ino = 999", "");
+    const struct fs_check_args args = {.repair = true};
+    struct fs_check_result r;
+    fs_attr at = {.ino = ROOT};
+
+    volume_sql(v, sql);
+    CHECK_OK(fs_check(v->lun, &args, &r, NULL));
+    CHECK_EQ(r.mended, r.found);
+    CHECK_EQ(check_lun(v->lun, &r), 0);
+    CHECK_EQ(r.extents, 1);
+    volume_start(v);
+    if (dir)
+        CHECK_OK(v_lookup(v, ROOT, dir, &at));
+    CHECK_OK(v_lookup(v, at.ino, name, &at));
+    CHECK_EQ(at.mode & S_IFMT, type);
+    if (type == S_IFREG)
+        CHECK_EQ(at.size_bytes, MIB);
+    volume_fini(v);
+}
+
+static void expect_kept(const char *sql, const char *dir, const char *name,
+                        uint32_t type)
+{
+    struct volume v;
+
+    fill_and_stop(&v);
+    repair_keeps(&v, sql, dir, name, type);
+}
+
+static void data_of_a_lost_inode_is_a_file_again(void)
+{
+    expect_kept("DELETE FROM inode WHERE mode & 61440 = 32768", NULL, "g",
+                S_IFREG);
+    expect_kept("UPDATE extent SET ino = 999", "lost+found", "#999", S_IFREG);
+}
+
+static void a_lost_directory_keeps_its_entries(void)
+{
+    expect_kept("DELETE FROM inode WHERE ino = (SELECT ino FROM dentry WHERE "
+                "name = CAST('d' AS BLOB))",
+                "d", "f", S_IFREG);
+    expect_kept("DELETE FROM inode WHERE ino = (SELECT ino FROM dentry WHERE "
+                "name = CAST('d' AS BLOB))",
+                "d", "sub", S_IFDIR);
+}
+
+static void a_lost_root_keeps_its_entries(void)
+{
+    expect_kept("DELETE FROM inode WHERE ino = 1", "d", "f", S_IFREG);
+    expect_kept("UPDATE inode SET mode = 33188 WHERE ino = 1", "d", "f",
+                S_IFREG);
+}
+
+/* A user's file has the name already. */
+static void lost_and_found_is_a_directory(void)
+{
+    struct volume v;
+
+    fill_and_stop(&v);
+    volume_start(&v);
+    CHECK_OK(v_create(&v, ROOT, "lost+found", S_IFREG | 0600, NULL));
+    volume_stop(&v);
+    repair_keeps(&v, "UPDATE extent SET ino = 999", "lost+found.1", "#999",
+                 S_IFREG);
+}
+
+static void handles_exclude_each_other(void)
+{
+    expect_mended("INSERT INTO handle VALUES (3, 'a', 5, 1, 1, 1), "
+                  "(3, 'b', 3, 1, 1, 1)",
+                  "exclude");
+}
+
+static void missing_keys_are_found(void)
+{
+    expect_mended("DELETE FROM volume WHERE key = 'next_ino'", "missing");
+    expect_mended("DELETE FROM volume WHERE key = 'size_blocks'", "no size");
+}
+
+static void a_ring_of_directories_is_found(void)
+{
+    expect_found("UPDATE dentry SET parent = (SELECT ino FROM dentry WHERE "
+                 "name = CAST('sub' AS BLOB)) WHERE name = CAST('d' AS BLOB)",
+                 "cannot be reached");
+}
+
+static void a_torn_node_block_is_mended(void)
+{
+    struct fs_check_args args = {.repair = true};
+    struct fs_check_result r;
+    uint8_t junk[100];
+    struct volume v;
+
+    fill_and_stop(&v);
+    pattern_fill(junk, sizeof junk, 1, 0);
+    store_mem_poke(v.lun, NODE_BLOCKS_AT + 5 * 4096 + 300, junk, sizeof junk);
+    CHECK_OK(fs_check(v.lun, &args, &r, NULL));
+    CHECK_EQ(r.found, 1);
+    CHECK_EQ(r.mended, 1);
+    CHECK_EQ(check_lun(v.lun, &r), 0);
+    volume_start(&v);
+    volume_fini(&v);
 }
 
 static void a_wrong_parent_is_mended(void)
@@ -199,7 +304,14 @@ static const struct test tests[] = {
     TEST(lost_space_becomes_free),
     TEST(free_space_that_is_used_is_mended),
     TEST(wrong_block_counts_are_mended),
-    TEST(extents_of_no_file_are_freed),
+    TEST(data_of_a_lost_inode_is_a_file_again),
+    TEST(a_lost_directory_keeps_its_entries),
+    TEST(a_lost_root_keeps_its_entries),
+    TEST(lost_and_found_is_a_directory),
+    TEST(handles_exclude_each_other),
+    TEST(missing_keys_are_found),
+    TEST(a_ring_of_directories_is_found),
+    TEST(a_torn_node_block_is_mended),
     TEST(a_wrong_parent_is_mended),
     TEST(inode_numbers_are_not_given_out_twice),
     TEST(two_files_on_one_block_are_found),

@@ -1,5 +1,6 @@
 /* tests/unit/fs/test_coord.c - a volume in memory: format, serve, stop, serve.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/super.h"
 #include "tests/unit/fs/volume.h"
 
 #include <sqlite3.h>
@@ -157,6 +158,34 @@ static void a_grown_lun_is_taken_into_use(void)
     volume_start(&v);
     CHECK_OK(v_statfs(&v, &after));
     CHECK_EQ(after.blocks, GIB / 4096);
+    volume_fini(&v);
+}
+
+/* Power failed when the superblock was enlarged and the tables were not. */
+static void a_half_grown_volume_is_sound(void)
+{
+    const struct fs_check_args repair = {.repair = true};
+    struct fs_check_result r;
+    struct super super;
+    struct volume v;
+    fs_statfs s;
+
+    volume_init(&v, 64 * MIB);
+    volume_stop(&v);
+    CHECK_OK(store_range_sync(v.lun, STORE_RESIZE, 1 * GIB, 0));
+    CHECK_OK_FATAL(super_load(v.lun, &super, NULL, NULL));
+    super.size_blocks = GIB / FS_BLOCK_BYTES;
+    CHECK_OK(super_save(v.lun, &super, NULL));
+    volume_check_clean(&v);
+    CHECK_OK(fs_check(v.lun, &repair, &r, NULL));
+    CHECK_EQ(r.found, 0);
+    volume_start(&v);
+    CHECK_OK(v_statfs(&v, &s));
+    CHECK_EQ(s.blocks, GIB / 4096);
+    CU_ASSERT_TRUE(s.free_blocks > (GIB - 64 * MIB) / 4096);
+    volume_stop(&v);
+    volume_check_clean(&v);
+    volume_start(&v);
     volume_fini(&v);
 }
 
@@ -327,6 +356,7 @@ static void an_export_is_read_by_stock_sqlite(void)
 
 static const struct test tests[] = {
     TEST(a_grown_lun_is_taken_into_use),
+    TEST(a_half_grown_volume_is_sound),
     TEST(the_database_grows_with_its_files),
     TEST(a_volume_full_of_names_can_be_emptied),
     TEST(a_live_check_runs_beside_writers),
