@@ -183,18 +183,20 @@ struct super_search {
 };
 
 /* Read copy i where copies.at[i] says, and keep it if it is the newest. */
-static enum err search_copy(struct super_search *s, int i)
+static void search_copy(struct super_search *s, int i)
 {
     struct super_disk disk;
     struct diag why = {{0}};
     enum err e;
 
     if (!range_ok(s->copies.at[i], sizeof disk, s->lun->size_bytes))
-        return E_OK;
+        return;
     e = store_read_sync(s->lun, s->copies.at[i], &disk, sizeof disk);
-    if (e)
-        return diag_fail(&s->why, e, "superblock at byte %" PRIu64 ": %s",
-                         s->copies.at[i], err_text(e));
+    if (e) { /* a bad sector: what the other copies are for */
+        s->worst = diag_fail(&s->why, e, "superblock at byte %" PRIu64 ": %s",
+                             s->copies.at[i], err_text(e));
+        return;
+    }
     e = super_decode(&disk, &s->found[i], &why);
     if (e) {
         if (s->worst == E_OK || s->worst == E_NOT_VOLUME) {
@@ -202,31 +204,27 @@ static enum err search_copy(struct super_search *s, int i)
             diag_fail(&s->why, e, "byte %" PRIu64 ": %s", s->copies.at[i],
                       why.text);
         }
-        return E_OK;
+        return;
     }
     s->copies.valid[i] = true;
     if (!s->best->size_blocks || is_newer(&s->found[i], s->best))
         *s->best = s->found[i];
-    return E_OK;
 }
 
-static enum err search_copies(struct super_search *s)
+static void search_copies(struct super_search *s)
 {
     uint64_t blocks = s->lun->size_bytes / FS_BLOCK_BYTES;
-    enum err e;
 
     s->copies.at[0] = 0;
     s->copies.at[1] = SUPER_COPY_AT;
-    for (int i = 0; i < 2; i++) {
-        e = search_copy(s, i);
-        if (e)
-            return e;
-    }
+    for (int i = 0; i < 2; i++)
+        search_copy(s, i);
     /* The third ends the volume, which may be shorter than the LUN. */
     if (s->best->size_blocks)
         blocks = s->best->size_blocks;
     s->copies.at[2] = blocks ? (blocks - 1) * FS_BLOCK_BYTES : 0;
-    return s->copies.at[2] > SUPER_COPY_AT ? search_copy(s, 2) : E_OK;
+    if (s->copies.at[2] > SUPER_COPY_AT)
+        search_copy(s, 2);
 }
 
 enum err super_load(struct store *lun, struct super *ret_super,
@@ -240,9 +238,7 @@ enum err super_load(struct store *lun, struct super *ret_super,
         return E_NOMEM;
     s->lun = lun;
     s->best = best;
-    e = search_copies(s);
-    if (e)
-        return diag_fail(why, e, "%s", s->why.text);
+    search_copies(s);
     if (!best->size_blocks) {
         e = s->worst == E_OK ? E_NOT_VOLUME : s->worst;
         return diag_fail(why, e, "%s", diag_text(&s->why, e));
