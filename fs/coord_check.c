@@ -6,11 +6,21 @@
 
 enum { TRIES = 8 }; /* on a volume that is written to all the time */
 
-/* The coordinator may interrupt us from now on, or no more. */
-static void set_reader(struct fs_coord *coord, struct db *db)
+/* The coordinator may interrupt us from now on: one reader at a time, so that
+ * it knows whom. */
+static void begin_reading(struct fs_coord *coord, struct db *db)
 {
     pthread_mutex_lock(&coord->lock);
+    while (coord->reader)
+        pthread_cond_wait(&coord->changed, &coord->lock);
     coord->reader = db;
+    pthread_mutex_unlock(&coord->lock);
+}
+
+static void end_reading(struct fs_coord *coord)
+{
+    pthread_mutex_lock(&coord->lock);
+    coord->reader = NULL;
     pthread_cond_broadcast(&coord->changed);
     pthread_mutex_unlock(&coord->lock);
 }
@@ -20,11 +30,11 @@ static enum err check_once(struct fs_coord *coord, struct check *c)
     enum err e;
 
     *c->result = (struct fs_check_result){0};
-    set_reader(coord, c->db);
+    begin_reading(coord, c->db);
     e = check_database(c);
     if (e && !sqlite3_get_autocommit(c->db->conn) && check_exec(c, "ROLLBACK"))
         e = E_IO;
-    set_reader(coord, NULL);
+    end_reading(coord);
     return e;
 }
 

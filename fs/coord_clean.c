@@ -5,6 +5,7 @@
 #include "fs/coord.h"
 
 #include <string.h>
+#include <time.h>
 
 enum { RELEASES_MAX = 256 }; /* runs freed in one transaction */
 
@@ -150,6 +151,20 @@ static bool clean_orphans(struct fs_coord *c)
 
 /* -- log and database ------------------------------------------------------ */
 
+/* Wait for a change under the lock, but not long: to interrupt a reader that
+ * is between two statements has no effect. */
+static void wait_a_little(struct fs_coord *c)
+{
+    enum { WAIT_NS = 10000000, S_NS = 1000000000 };
+    uint64_t ns = clock_wall_ns(clock_system()) + WAIT_NS;
+    const struct timespec until = {
+        .tv_sec = (time_t)(ns / S_NS),
+        .tv_nsec = (long)(ns % S_NS),
+    };
+
+    pthread_cond_timedwait(&c->changed, &c->lock, &until);
+}
+
 /* A snapshot keeps the log from starting over: before it is full the reader
  * is made to begin again. */
 static void wait_for_reader(struct fs_coord *c, uint64_t frames_max)
@@ -157,8 +172,10 @@ static void wait_for_reader(struct fs_coord *c, uint64_t frames_max)
     pthread_mutex_lock(&c->lock);
     if (c->reader)
         sqlite3_interrupt(c->reader->conn);
-    while (c->reader && c->db->wal_frames > frames_max / 4 * 3)
-        pthread_cond_wait(&c->changed, &c->lock);
+    while (c->reader && c->db->wal_frames > frames_max / 4 * 3) {
+        sqlite3_interrupt(c->reader->conn);
+        wait_a_little(c);
+    }
     pthread_mutex_unlock(&c->lock);
 }
 
