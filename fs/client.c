@@ -216,6 +216,7 @@ static void file_free(struct fs_file *f)
 {
     ASSERT(!f->turn_busy);
     ASSERT(f->opens == 0);
+    ASSERT(list_empty(&f->ranges.held));
     if (f->client->ledger)
         ledger_drop(f->client->ledger, &f->ledger);
     fs_map_fini(&f->map);
@@ -496,7 +497,8 @@ enum err fs_client_new(const struct fs_client_args *args,
     return E_OK;
 }
 
-/* The timer is the loop's thread's to cancel. */
+/* The timer is the loop's thread's to cancel; a commit of what was closed
+ * since may be under way yet. */
 struct farewell {
     struct task task;
     struct fs_client *client;
@@ -508,6 +510,9 @@ static void say_farewell(struct task *task)
 {
     struct farewell *f = container_of(task, struct farewell, task);
 
+    f->client->farewell = task;
+    if (f->client->backgrounds)
+        return; /* the last one posts it again */
     loop_timer_cancel(f->client->loop, &f->client->commit_timer);
     f->said = true;
     sem_post(&f->heard);
@@ -519,7 +524,6 @@ void fs_client_free(struct fs_client *client)
 
     if (!client)
         return;
-    ASSERT(client->file_count == 0);
     sem_init(&f.heard, 0, 0);
     loop_post(client->loop, &f.task);
     if (loop_self() == client->loop)
@@ -528,5 +532,6 @@ void fs_client_free(struct fs_client *client)
         while (sem_wait(&f.heard))
             ASSERT(errno == EINTR);
     sem_destroy(&f.heard);
+    ASSERT(client->file_count == 0);
     client_freep(&client);
 }

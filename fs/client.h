@@ -72,6 +72,8 @@ struct fs_client {
     struct fs_ledger *ledger;  /* NULL: none */
     struct timer commit_timer; /* loop's thread */
     struct task commit_task, urgent_task;
+    unsigned backgrounds;  /* commits under way; loop's thread */
+    struct task *farewell; /* waits for them to end; loop's thread */
     /* Set before use: tell the kernel what it may not have seen. */
     void (*changed)(void *arg, struct fs_file *file);
     void *changed_arg;

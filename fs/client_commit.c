@@ -319,15 +319,18 @@ void fs_commit_start(struct task *task)
 static void background_done(struct fs_io *io, enum err e)
 {
     struct fs_file *f = io->file;
+    struct fs_client *c = io->client;
 
     pthread_mutex_lock(&f->mutex);
     if (e)
         f->lost = e;
     pthread_mutex_unlock(&f->mutex);
-    pthread_mutex_lock(&f->client->files_mutex);
+    pthread_mutex_lock(&c->files_mutex);
     f->background_busy = false;
-    pthread_mutex_unlock(&f->client->files_mutex);
+    pthread_mutex_unlock(&c->files_mutex);
     fs_file_put(f);
+    if (!--c->backgrounds && c->farewell)
+        loop_post(c->loop, c->farewell);
 }
 
 static void background_sync(struct fs_file *f)
@@ -336,6 +339,7 @@ static void background_sync(struct fs_file *f)
                                    .file = f,
                                    .background = true,
                                    .done = background_done};
+    f->client->backgrounds++;
     fs_io_submit(f->client, &f->background);
 }
 

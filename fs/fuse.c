@@ -81,7 +81,8 @@ void fuse_check_drained(struct fs_fuse *fuse)
         fuse->leaving = NULL;
         sem_post(waits);
     }
-    if (fuse->drained && !fuse->busy) {
+    /* requests first: they use the files */
+    if (fuse->drained && !fuse->busy && !fuse_files_close(fuse)) {
         sem_t *waits = fuse->drained;
 
         fuse->drained = NULL;
@@ -527,7 +528,7 @@ static enum err serve_no_more(struct fs_fuse *fuse, void *arg)
         loop_fd_remove(fuse->loop, &fuse->events);
     fuse->dead = true;
     fuse->drained = arg;
-    fuse_files_close(fuse);
+    fuse_check_drained(fuse);
     return E_OK;
 }
 

@@ -64,6 +64,8 @@ struct fuse_file {
     uint64_t node;
     struct fs_file *file;
     unsigned readers, writers; /* opens, as the coordinator counts them */
+    unsigned holds;            /* requests by name that work on it … */
+    struct list releases;      /* … and RELEASEs that wait for their end */
     uint32_t mode;             /* may have bits that a write clears */
 };
 
@@ -84,6 +86,7 @@ struct fuse_op {
     size_t size;    /* of the answer that the kernel has room for */
     uint32_t dots;  /* READDIR: how many of . and .. it has already */
     bool plus;      /* READDIRPLUS */
+    bool write;     /* RELEASE: as it was opened */
     enum err error;
     struct fuse_copy {
         struct fuse_file *to;
@@ -185,8 +188,13 @@ struct fuse_file *fuse_file_find(struct fs_fuse *fuse, uint64_t node);
 MUST_CHECK enum err fuse_file_enter(struct fuse_volume *v, uint64_t node,
                                     struct fs_file *file, uint32_t mode,
                                     bool write);
-/* Close everything that the kernel has open; fuse_check_drained() tells. */
-void fuse_files_close(struct fs_fuse *fuse);
+/* A request that names the file, instead of an open of it, needs it to stay
+ * open: nothing else keeps the kernel from closing it meanwhile. */
+void fuse_file_hold(struct fuse_file *f);
+void fuse_file_unhold(struct fuse_file *f);
+/* Close everything that the kernel has open.  False: there is nothing; else
+ * fuse_check_drained() tells.  No request is under way. */
+bool fuse_files_close(struct fs_fuse *fuse);
 /* A file was created with an open reference: answer CREATE. */
 void fuse_create_reply(struct fuse_op *op);
 /* Answer a CREATE that was executed before, if its file is open since. */

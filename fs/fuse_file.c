@@ -41,6 +41,7 @@ enum err fuse_file_enter(struct fuse_volume *v, uint64_t node,
         f->volume = v;
         f->node = node;
         f->file = file;
+        list_init(&f->releases);
         v->files++;
         list_push_front(bucket_of(v->fuse, node), &f->link);
     }
@@ -86,17 +87,22 @@ static struct fuse_open_out open_reply(const struct fuse_op *op,
 
 static void closed_again(struct fs_io *io, enum err e)
 {
+    struct fuse_op *op = fuse_op_of_io(io);
+
     (void)e;
-    fuse_op_error(fuse_op_of_io(io), E_NOMEM);
+    fuse_op_error(op, op->error);
 }
 
-/* Enter it; if that fails, close it and say so. */
+/* Enter it; if that fails, close it and say so.  A volume that leaves has been
+ * found without open files, and gets none any more. */
 static bool enter(struct fuse_op *op, bool write, uint64_t *ret_fh)
 {
     struct fs_file *file = op->io.file;
     struct fuse_handle h = {.node = op->node, .write = write};
-    enum err e = fuse_kept_open(op->fuse->kept, fuse_op_unique(op), &h);
+    enum err e = op->volume->leaving ? E_STALE : E_OK;
 
+    if (!e)
+        e = fuse_kept_open(op->fuse->kept, fuse_op_unique(op), &h);
     if (!e) {
         e = fuse_file_enter(op->volume, op->node, file, op->io.attr.mode,
                             write);
@@ -107,6 +113,7 @@ static bool enter(struct fuse_op *op, bool write, uint64_t *ret_fh)
         *ret_fh = h.fh;
         return true;
     }
+    op->error = e;
     fuse_op_io(op, FS_IO_CLOSE, file)->write = write;
     fuse_op_submit(op, closed_again);
     return false;
@@ -228,6 +235,34 @@ static void released(struct fs_io *io, enum err e)
     fuse_op_error(fuse_op_of_io(io), e);
 }
 
+static void release(struct fuse_op *op)
+{
+    struct fs_file *file = file_closed(op->file, op->write);
+
+    fuse_op_io(op, FS_IO_CLOSE, file)->write = op->write;
+    fuse_op_submit(op, released);
+}
+
+void fuse_file_hold(struct fuse_file *f)
+{
+    f->holds++;
+}
+
+/* The last of those that waited ends `f`. */
+void fuse_file_unhold(struct fuse_file *f)
+{
+    struct list waiting, *first;
+
+    ASSERT(f->holds > 0);
+    if (--f->holds)
+        return;
+    list_init(&waiting);
+    while ((first = list_pop_front(&f->releases)))
+        list_push_back(&waiting, first);
+    while ((first = list_pop_front(&waiting)))
+        release(container_of(first, struct fuse_op, link));
+}
+
 static void handle_release(fuse_req_t req, fuse_ino_t node,
                            struct fuse_file_info *fi)
 {
@@ -242,8 +277,11 @@ static void handle_release(fuse_req_t req, fuse_ino_t node,
     op = fuse_op_begin_file(req, node);
     if (!op)
         return;
-    fuse_op_io(op, FS_IO_CLOSE, file_closed(op->file, write))->write = write;
-    fuse_op_submit(op, released);
+    op->write = write;
+    if (op->file->holds)
+        list_push_back(&op->file->releases, &op->link);
+    else
+        release(op);
 }
 
 /* -- closing all, when the mount goes -------------------------------------- */
@@ -289,12 +327,13 @@ static void close_all(struct fs_fuse *fuse, struct fuse_file *f)
         close_one(fuse, f, true);
 }
 
-void fuse_files_close(struct fs_fuse *fuse)
+bool fuse_files_close(struct fs_fuse *fuse)
 {
+    ASSERT(!fuse->busy);
     for (size_t i = 0; i < FUSE_FILE_BUCKETS; i++)
         list_for_each (at, &fuse->files[i])
             close_all(fuse, container_of(at, struct fuse_file, link));
-    fuse_check_drained(fuse);
+    return fuse->busy;
 }
 
 /* -- read ------------------------------------------------------------------ */

@@ -449,13 +449,14 @@ static void was_set(struct fs_io *io, enum err e)
     struct fuse_op *op = fuse_op_of_io(io);
 
     fs_file_put(io->file);
-    if (e) {
-        fuse_op_error(op, e);
-        return;
-    }
-    if (op->file)
+    if (op->file && !e)
         op->file->mode = io->attr.mode;
-    fuse_op_attr(op, &io->attr);
+    if (op->file)
+        fuse_file_unhold(op->file);
+    if (e)
+        fuse_op_error(op, e);
+    else
+        fuse_op_attr(op, &io->attr);
 }
 
 /* Through the open file if there is one: it may know better about size and
@@ -485,6 +486,8 @@ static void handle_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st,
         fuse_op_submit(op, opened_to_set);
         return;
     }
+    if (op->file)
+        fuse_file_hold(op->file);
     file = fs_file_find(op->volume->client, ino_of(node));
     if (file) {
         fuse_op_io(op, FS_IO_SETATTR, file)->setattr = args->fs_args_u.setattr;

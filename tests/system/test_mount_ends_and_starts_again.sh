@@ -15,6 +15,34 @@ exec 3>&-
 serve
 expect text cat "$v/open"
 
+step "it ends while the LUN still works for its users"
+truncate -s 1M "$v/busy"
+sync "$v/busy"
+unserve
+serve -d 300
+for ((i = 0; i < 20; i++)); do
+    dd if=/dev/zero of="$v/busy" bs=4k count=1 seek="$i" oflag=direct \
+        conv=notrunc status=none 2>/dev/null &
+    dd if="$v/busy" bs=4k count=1 skip="$i" iflag=direct status=none \
+        >/dev/null 2>&1 &
+done
+sleep 0.15
+unserve
+wait
+serve -d 300
+
+step "a file is truncated by its name while it is closed"
+head -c 100000 /dev/urandom >"$v/cut"
+sync "$v/cut"
+exec 3<"$v/cut"
+perl -e 'truncate($ARGV[0], 5000) or die "$!"' "$v/cut" 3<&- &
+sleep 0.1
+exec 3<&-
+wait $!
+expect 5000 stat -c %s "$v/cut"
+unserve
+serve
+
 step "what was synced and what was named is there after kill -9"
 echo kept >"$v/kept"
 sync "$v/kept"

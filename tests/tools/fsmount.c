@@ -1,11 +1,13 @@
 /* tests/tools/fsmount.c - a volume on a mount point and nothing else: for
  * tests and measurements of client and mount without a daemon around them.
  *
- *   fsmount [-f] [-s MIB] [-c CACHE_S] [-n NAME] URL MOUNTPOINT
+ *   fsmount [-f] [-s MIB] [-c CACHE_S] [-d MS] [-n NAME] URL MOUNTPOINT
  *       -f format first     -s make the file LUN, so large
+ *       -d answers of the LUN to the client come so much later
  *
  * Prints "ready" and serves in the foreground until SIGTERM or SIGINT.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/stores.h"
 #include "fs/fs.h"
 #include "iscsi/lun.h"
 
@@ -19,15 +21,15 @@ enum { AIO_DEPTH = 512, SPIN_US = 50, CACHE_S_DEFAULT = 3600 };
 
 struct options {
     bool format;
-    uint64_t create_bytes;
+    uint64_t create_bytes, delay_ms;
     unsigned cache_s;
     const char *name, *url, *mountpoint;
 };
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: fsmount [-f] [-s MIB] [-c CACHE_S] [-n NAME] URL "
-                    "MOUNTPOINT\n");
+    fprintf(stderr, "usage: fsmount [-f] [-s MIB] [-c CACHE_S] [-d MS] "
+                    "[-n NAME] URL MOUNTPOINT\n");
     exit(2);
 }
 
@@ -36,13 +38,15 @@ static struct options parse(int argc, char **argv)
     struct options o = {.cache_s = CACHE_S_DEFAULT, .name = "v"};
     int c;
 
-    while ((c = getopt(argc, argv, "fs:c:n:")) != -1) {
+    while ((c = getopt(argc, argv, "fs:c:d:n:")) != -1) {
         if (c == 'f')
             o.format = true;
         else if (c == 's')
             o.create_bytes = strtoull(optarg, NULL, 10) << 20;
         else if (c == 'c')
             o.cache_s = (unsigned)strtoul(optarg, NULL, 10);
+        else if (c == 'd')
+            o.delay_ms = strtoull(optarg, NULL, 10);
         else if (c == 'n')
             o.name = optarg;
         else
@@ -84,7 +88,8 @@ static void serve(const struct options *o, struct store *lun)
                                      .fd = -1,
                                      .kept_fd = -1,
                                      .cache_s = o->cache_s};
-    struct fs_client_args client_args = {.lun = lun};
+    struct fs_client_args client_args = {0};
+    struct store *slow;
     struct diag why = {0};
     struct fs_client *client;
     struct reactor *reactor;
@@ -97,6 +102,8 @@ static void serve(const struct options *o, struct store *lun)
     fuse_args.incarnation = coord_args.incarnation;
     check(fs_coord_start(lun, &coord_args, &why, &coord), "coordinator", &why);
     check(reactor_start(&loop_args, &reactor), "reactor", NULL);
+    check(store_delay_new(lun, o->delay_ms, &slow), "delay", NULL);
+    client_args.lun = o->delay_ms ? slow : lun;
     fuse_args.loop = client_args.loop = reactor_loop(reactor);
     client_args.link = fs_coord_link(coord);
     check(fs_client_new(&client_args, &client), "client", NULL);
@@ -109,6 +116,7 @@ static void serve(const struct options *o, struct store *lun)
     fs_client_free(client);
     fs_coord_stop(coord);
     reactor_stop(reactor);
+    store_close(slow);
 }
 
 int main(int argc, char **argv)

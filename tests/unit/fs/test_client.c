@@ -259,6 +259,38 @@ static void a_failed_write_beyond_the_end_never_shows(void)
     cw_fini(&f);
 }
 
+/* Nothing is to be told any more, but the flush of the timer's is under way
+ * when the last file is closed. */
+static void a_client_ends_after_its_background_commits(void)
+{
+    const struct store_fault_args count = {.ops = 1 << STORE_FLUSH};
+    struct fs_client_args args = {.commit_ms = 1};
+    struct store *slow;
+    struct fixture f;
+    fs_attr attr;
+
+    cw_init(&f);
+    CHECK_OK(fs_file_close(f.file, &cw_create));
+    fs_client_free(f.client);
+    CHECK_OK_FATAL(store_delay_new(f.fault, 0, &slow));
+    args.lun = slow;
+    args.link = f.v.link;
+    args.loop = f.v.world.loop;
+    CHECK_OK_FATAL(fs_client_new(&args, &f.client));
+    CHECK_OK_FATAL(fs_path_open(f.client, "file", &cw_reopen, &f.file, &attr));
+    CHECK_OK(cw_write_pattern(&f, 0, 4096));
+    CHECK_OK(cw_sync_file(&f));
+    store_delay_set(slow, 100);
+    store_fault_arm(f.fault, &count);
+    while (!store_fault_count(f.fault))
+        loop_run_ready(f.v.world.loop);
+    CHECK_OK(fs_file_close(f.file, &cw_reopen));
+    fs_client_free(f.client);
+    f.client = NULL;
+    store_close(slow);
+    cw_fini(&f);
+}
+
 /* -- several threads ------------------------------------------------------- */
 
 enum { THREADS = 3, THREAD_IOS = 400, THREAD_BYTES = 512 };
@@ -436,6 +468,7 @@ static const struct test tests[] = {
     TEST(a_lun_error_reaches_its_io_and_no_other),
     TEST(a_failed_flush_is_told_and_commits_nothing_until_one_works),
     TEST(a_failed_write_beyond_the_end_never_shows),
+    TEST(a_client_ends_after_its_background_commits),
     TEST(threads_that_share_blocks_lose_no_write),
     TEST(a_file_is_a_store_that_grows_and_discards),
     TEST(a_store_takes_more_ios_than_it_has),
