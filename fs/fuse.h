@@ -78,11 +78,13 @@ struct fuse_op {
     fuse_req_t req;
     uint8_t *request, *data;
     struct fuse_file *file;
+    struct fuse_file *dropping; /* its set-id bits are being cleared … */
+    void (*dropped)(struct fuse_op *op); /* … then this */
     struct fs_call call;
     struct fs_io io;
     struct iovec iov;
     uint64_t node;
-    uint32_t flags; /* of open(2) */
+    uint32_t flags; /* of open(2); mode of fallocate(2) */
     size_t size;    /* of the answer that the kernel has room for */
     uint32_t dots;  /* READDIR: how many of . and .. it has already */
     bool plus;      /* READDIRPLUS */

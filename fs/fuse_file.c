@@ -375,6 +375,57 @@ static void handle_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
     fuse_op_submit(op, was_read);
 }
 
+/* -- set-id bits ----------------------------------------------------------- */
+
+static void privileges_dropped(struct fs_io *io, enum err e)
+{
+    struct fuse_op *op = fuse_op_of_io(io);
+    struct fuse_file *f = op->dropping;
+
+    if (e) {
+        fuse_op_error(op, e);
+        return;
+    }
+    f->mode = io->attr.mode;
+    /* the kernel does not expect the mode to change; -1: attributes only,
+     * which never waits */
+    fuse_lowlevel_notify_inval_inode(op->fuse->session, f->node, -1, 0);
+    op->dropped(op);
+}
+
+/* Does a change of content by somebody without CAP_FSETID change the mode?
+ * (As FUSE_HANDLE_KILLPRIV_V2 has it.) */
+static bool mode_drops(uint32_t mode)
+{
+    return (mode & S_ISUID) || ((mode & S_ISGID) && (mode & S_IXGRP));
+}
+
+/* Then go on with `then`. */
+static void drop_privileges(struct fuse_op *op, struct fuse_file *f,
+                            void (*then)(struct fuse_op *op))
+{
+    if (!mode_drops(f->mode)) {
+        then(op);
+        return;
+    }
+    op->dropping = f;
+    op->dropped = then;
+    fuse_op_io(op, FS_IO_SETATTR, f->file)->setattr.mask = FS_SET_KILL_PRIV;
+    op->io.done = privileges_dropped;
+    fs_io_submit(f->volume->client, &op->io);
+}
+
+/* For requests that do not say, as WRITE does, whether the caller has
+ * CAP_FSETID: who is not root does not. */
+static void drop_unless_root(struct fuse_op *op, struct fuse_file *f,
+                             void (*then)(struct fuse_op *op))
+{
+    if (fuse_req_ctx(op->req)->uid)
+        drop_privileges(op, f, then);
+    else
+        then(op);
+}
+
 /* -- write ----------------------------------------------------------------- */
 
 static void was_written(struct fs_io *io, enum err e)
@@ -398,28 +449,6 @@ static void write_data(struct fuse_op *op)
     fuse_op_submit(op, was_written);
 }
 
-static void privileges_killed(struct fs_io *io, enum err e)
-{
-    struct fuse_op *op = fuse_op_of_io(io);
-
-    if (e) {
-        fuse_op_error(op, e);
-        return;
-    }
-    op->file->mode = io->attr.mode;
-    /* the kernel does not expect the mode to change; -1: attributes only,
-     * which never waits */
-    fuse_lowlevel_notify_inval_inode(op->fuse->session, op->node, -1, 0);
-    write_data(op);
-}
-
-/* Does a write by somebody without CAP_FSETID change the mode?  (As the
- * kernel's setattr_should_drop_suidgid().) */
-static bool mode_drops(uint32_t mode)
-{
-    return (mode & S_ISUID) || ((mode & S_ISGID) && (mode & S_IXGRP));
-}
-
 static void handle_write(fuse_req_t req, fuse_ino_t node, const char *data,
                          size_t size, off_t off, struct fuse_file_info *fi)
 {
@@ -433,14 +462,10 @@ static void handle_write(fuse_req_t req, fuse_ino_t node, const char *data,
     in = (const void *)(op->request + sizeof(struct fuse_in_header));
     op->copy.len = size;
     op->copy.to_off = (uint64_t)off;
-    if (!(in->write_flags & FUSE_WRITE_KILL_SUIDGID) ||
-        !mode_drops(op->file->mode)) {
+    if (in->write_flags & FUSE_WRITE_KILL_SUIDGID)
+        drop_privileges(op, op->file, write_data);
+    else
         write_data(op);
-        return;
-    }
-    fuse_op_io(op, FS_IO_SETATTR, op->file->file)->setattr.mask =
-        FS_SET_KILL_PRIV;
-    fuse_op_submit(op, privileges_killed);
 }
 
 /* -- fsync, fallocate, lseek ----------------------------------------------- */
@@ -462,20 +487,28 @@ static void handle_fsync(fuse_req_t req, fuse_ino_t node, int data_only,
     fuse_op_submit(op, answer_error);
 }
 
+static void allocate(struct fuse_op *op)
+{
+    struct fs_io *io = fuse_op_io(op, FS_IO_ALLOCATE, op->file->file);
+
+    io->mode = op->flags;
+    io->off_bytes = op->copy.to_off;
+    io->len_bytes = op->copy.len;
+    fuse_op_submit(op, answer_error);
+}
+
 static void handle_fallocate(fuse_req_t req, fuse_ino_t node, int mode,
                              off_t off, off_t len, struct fuse_file_info *fi)
 {
     struct fuse_op *op = fuse_op_begin_file(req, node);
-    struct fs_io *io;
 
     (void)fi;
     if (!op)
         return;
-    io = fuse_op_io(op, FS_IO_ALLOCATE, op->file->file);
-    io->mode = (uint32_t)mode;
-    io->off_bytes = (uint64_t)off;
-    io->len_bytes = (uint64_t)len;
-    fuse_op_submit(op, answer_error);
+    op->flags = (uint32_t)mode;
+    op->copy.to_off = (uint64_t)off;
+    op->copy.len = (uint64_t)len;
+    drop_unless_root(op, op->file, allocate);
 }
 
 static void sought(struct fs_io *io, enum err e)
@@ -588,7 +621,7 @@ static void handle_copy_file_range(fuse_req_t req, fuse_ino_t from,
                                   .from_off = (uint64_t)from_off,
                                   .to_off = (uint64_t)to_off,
                                   .len = min_u64(len, COPY_BYTES_MAX)};
-    copy_next(op);
+    drop_unless_root(op, target, copy_next);
 }
 
 void fuse_file_handlers(struct fuse_lowlevel_ops *ops)

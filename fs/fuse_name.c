@@ -564,13 +564,33 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t node, const char *name,
     fuse_op_send(op, got_xattr);
 }
 
+/* Names "trusted.…" are root's to see, as they are root's to read. */
+static size_t hide_trusted(char *names, size_t count)
+{
+    static const char hidden[] = "trusted.";
+    size_t kept = 0;
+
+    for (size_t at = 0, n; at < count; at += n) {
+        n = strnlen(names + at, count - at - 1) + 1;
+        if (!strncmp(names + at, hidden, strlen(hidden)))
+            continue;
+        memmove(names + kept, names + at, n);
+        kept += n;
+    }
+    return kept;
+}
+
 static void got_names(struct fs_call *call)
 {
     struct fuse_op *op = fuse_op_of_call(call);
+    char *names = RESULT(call).names.names_val;
+    size_t count = RESULT(call).names.names_len;
 
-    if (!failed(op))
-        answer_bytes(op, RESULT(call).names.names_val,
-                     RESULT(call).names.names_len);
+    if (failed(op))
+        return;
+    if (fuse_req_ctx(op->req)->uid)
+        count = hide_trusted(names, count);
+    answer_bytes(op, names, count);
 }
 
 static void handle_listxattr(fuse_req_t req, fuse_ino_t node, size_t size)

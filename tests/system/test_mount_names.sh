@@ -57,6 +57,15 @@ chmod 6777 "$v/kept"
 setpriv --reuid 65534 --regid 65534 --clear-groups \
     sh -c "echo x >>'$v/kept'"
 expect 777 stat -c %a "$v/kept"
+nobody() {
+    setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+}
+for change in 'fallocate -l 8k' 'fallocate -pl 4k' 'truncate -s 99'; do
+    chmod 6777 "$v/kept"
+    # shellcheck disable=SC2086 # a command and its options
+    nobody $change "$v/kept"
+    expect 777 stat -c %a "$v/kept"
+done
 mkdir -m 2775 "$v/group"
 chgrp 65534 "$v/group"
 touch "$v/group/file"
@@ -71,6 +80,15 @@ setfattr -n user.colour -v blue "$v/a/file"
 expect blue getfattr --absolute-names --only-values -n user.colour "$v/a/file"
 setfattr -x user.colour "$v/a/file"
 ! getfattr -n user.colour "$v/a/file" 2>/dev/null || fail "it is still there"
+! getfattr -n other.colour "$v/a/file" 2>"$dir/err" || fail "no such class"
+grep -q 'not supported' "$dir/err"
+setfattr -x system.posix_acl_access "$v/a/file" # there is none: not an error
+setfattr -n trusted.secret -v x "$v/a/file"
+setfattr -n user.colour -v red "$v/a/file"
+getfattr --absolute-names -m - "$v/a/file" | grep -q trusted.secret
+nobody getfattr --absolute-names -m - "$v/a/file" >"$dir/names"
+grep -q user.colour "$dir/names"
+! grep trusted "$dir/names" || fail "somebody sees names that are root's"
 
 step "ACLs are kept, inherited and obeyed"
 echo secret >"$v/secret"
