@@ -286,6 +286,7 @@ static void file_opened(struct fs_file *f, const fs_attr *attr, bool fresh)
     if (f->opens++ == 0) {
         fs_map_fini(&f->map);
         f->size_bytes = attr->size_bytes;
+        f->junk_end = 0; /* the last close took all beyond the end */
         f->size_dirty = f->time_dirty = false;
         f->run_end = f->run_bytes = f->grant = 0;
         f->lost = E_OK;

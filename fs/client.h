@@ -116,6 +116,7 @@ struct fs_file {
     unsigned opens;
     uint64_t size_bytes;
     fs_time mtime;
+    uint64_t junk_end; /* where writes that failed beyond the end ended */
     bool size_dirty, time_dirty;
     struct ledger_file ledger;
     unsigned dirty_writes;
@@ -159,6 +160,9 @@ void fs_io_send(struct fs_io *io, void (*next)(struct fs_io *io));
 
 void fs_io_read(struct fs_io *io);
 void fs_io_write(struct fs_io *io);
+/* Bytes from the file's end up to here may be other than zeros.
+ * lock: f->mutex */
+uint64_t fs_file_junk_end(const struct fs_file *f);
 /* Data changed, and not by the kernel: tell it if it may have pages. */
 void fs_file_tell(struct fs_file *file);
 

@@ -76,6 +76,18 @@ static bool note(struct fs_file *f)
     return !f->ledger.lacking;
 }
 
+static void write_failed(struct fs_io *io)
+{
+    uint64_t end = align_up(io->off_bytes + io->len_bytes, BLOCK);
+    struct fs_file *f = io->file;
+
+    pthread_mutex_lock(&f->mutex);
+    if (end > f->size_bytes)
+        f->junk_end = max_u64(f->junk_end, end);
+    pthread_mutex_unlock(&f->mutex);
+    fs_io_finish(io, io->error);
+}
+
 static void write_turn(struct fs_io *io)
 {
     fs_io_commit(io, io_done);
@@ -88,7 +100,7 @@ static void write_done(struct fs_io *io)
     bool noted;
 
     if (io->error) {
-        fs_io_finish(io, io->error);
+        write_failed(io);
         return;
     }
     pthread_mutex_lock(&f->mutex);
@@ -172,13 +184,18 @@ static void gap_locked(struct fs_io *io)
                    min_u64(io->off_bytes, io->range.end), gap_zeroed);
 }
 
-/* A write beyond the end makes what lies between part of the file.  In the
- * block that holds the end there may be bytes that were never part of it: of
- * a write that failed, or whose size a crash lost.  They must read zeros. */
+uint64_t fs_file_junk_end(const struct fs_file *f)
+{
+    return max_u64(align_up(f->size_bytes, BLOCK), f->junk_end);
+}
+
+/* A write beyond the end makes what lies between part of the file.  There may
+ * be bytes that were never part of it: of a write that failed, or, in the
+ * block that holds the end, whose size a crash lost.  They must read zeros. */
 void fs_io_write(struct fs_io *io)
 {
     struct fs_file *f = io->file;
-    uint64_t size;
+    uint64_t size, junk_end;
 
     io->count_bytes = 0;
     if (!range_ok(io->off_bytes, io->len_bytes, FILE_BYTES_MAX)) {
@@ -191,9 +208,10 @@ void fs_io_write(struct fs_io *io)
     }
     pthread_mutex_lock(&f->mutex);
     size = f->size_bytes;
+    junk_end = min_u64(fs_file_junk_end(f), io->off_bytes);
     pthread_mutex_unlock(&f->mutex);
-    if (io->off_bytes > size && !is_aligned(size, BLOCK))
-        fs_io_lock(io, RANGE_MODIFY, size, align_up(size, BLOCK), gap_locked);
+    if (junk_end > size)
+        fs_io_lock(io, RANGE_MODIFY, size, junk_end, gap_locked);
     else
         write_lock(io);
 }

@@ -17,6 +17,17 @@ static uint64_t size_of(struct fs_file *f)
     return size;
 }
 
+/* Up to where what follows the file's end may be other than zeros. */
+static uint64_t junk_end_of(struct fs_file *f)
+{
+    uint64_t end;
+
+    pthread_mutex_lock(&f->mutex);
+    end = fs_file_junk_end(f);
+    pthread_mutex_unlock(&f->mutex);
+    return end;
+}
+
 /* The turn's next step, or the end of the io if the last one failed. */
 static bool failed(struct fs_io *io)
 {
@@ -36,6 +47,7 @@ static void size_changed(struct fs_file *f, uint64_t size)
     pthread_mutex_lock(&f->mutex);
     fs_map_drop(&f->map, end, MAP_BLOCKS_MAX, MAP_HOLE);
     f->size_bytes = size;
+    f->junk_end = 0;
     f->size_dirty = f->time_dirty = false;
     fs_file_settle(f);
     pthread_mutex_unlock(&f->mutex);
@@ -116,7 +128,8 @@ static void setattr_locked(struct fs_io *io)
 {
     uint64_t old = size_of(io->file), new = io->setattr.size_bytes;
     uint64_t from = min_u64(old, new);
-    uint64_t to = min_u64(align_up(from, BLOCK), max_u64(old, new));
+    uint64_t edge = new > old ? junk_end_of(io->file) : align_up(new, BLOCK);
+    uint64_t to = min_u64(edge, max_u64(old, new));
 
     if (from < io->range.first) {
         fs_io_unlock(io);
@@ -256,7 +269,7 @@ static void allocate_edge(const struct fs_io *io, uint64_t edge,
         *ret_to = end;
     } else if (edge == 2 && grows(io, size)) {
         *ret_from = size;
-        *ret_to = min_u64(align_up(size, BLOCK), end);
+        *ret_to = min_u64(junk_end_of(io->file), end);
     }
 }
 

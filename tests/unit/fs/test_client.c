@@ -259,6 +259,33 @@ static void a_failed_write_beyond_the_end_never_shows(void)
     cw_fini(&f);
 }
 
+/* The same for whole blocks: of two requests of a write the second fails. */
+static void blocks_of_a_failed_write_beyond_the_end_never_show(void)
+{
+    const struct store_fault_args fault = {
+        .ops = 1 << STORE_WRITE, .nth = 2, .result = E_IO};
+    struct fixture f;
+
+    cw_init(&f);
+    for (unsigned how = 0; how < 3; how++) {
+        CHECK_OK(cw_truncate_file(&f, 0));
+        CHECK_OK(cw_write_pattern(&f, 0, 4096));
+        store_fault_arm(f.fault, &fault);
+        CHECK_ERR(cw_write_pattern(&f, 4096, 6000), E_IO);
+        CHECK_EQ(cw_file_size(&f), 4096);
+        if (how == 0)
+            CHECK_OK(cw_write_pattern(&f, 20000, 100));
+        else if (how == 1)
+            CHECK_OK(cw_truncate_file(&f, 20000));
+        else
+            CHECK_OK(cw_allocate(&f, 0, 9000, 11000));
+        CHECK_EQ(cw_read_pattern(&f, 0, 4096), 4096);
+        CHECK_EQ(cw_read_zeros(&f, 4096, 15904), 15904);
+    }
+    CHECK_OK(fs_file_close(f.file, &cw_create));
+    cw_fini(&f);
+}
+
 /* Nothing is to be told any more, but the flush of the timer's is under way
  * when the last file is closed. */
 static void a_client_ends_after_its_background_commits(void)
@@ -468,6 +495,7 @@ static const struct test tests[] = {
     TEST(a_lun_error_reaches_its_io_and_no_other),
     TEST(a_failed_flush_is_told_and_commits_nothing_until_one_works),
     TEST(a_failed_write_beyond_the_end_never_shows),
+    TEST(blocks_of_a_failed_write_beyond_the_end_never_show),
     TEST(a_client_ends_after_its_background_commits),
     TEST(threads_that_share_blocks_lose_no_write),
     TEST(a_file_is_a_store_that_grows_and_discards),
