@@ -369,6 +369,7 @@ static void close_replied(struct fs_io *io)
     fs_io_finish(io, io->error ? io->error : e);
 }
 
+/* The last CLOSE returns the layout, too. */
 static void close_send(struct fs_io *io)
 {
     struct fs_call *call = fs_io_call(io, FS_OP_CLOSE);
@@ -378,38 +379,15 @@ static void close_send(struct fs_io *io)
     fs_io_send(io, close_replied);
 }
 
-static void layout_returned(struct fs_io *io)
-{
-    fs_call_fini(&io->file->call);
-    io->file->grant = 0;
-    close_send(io);
-}
-
-static void close_layout(struct fs_io *io)
-{
-    struct fs_call *call;
-
-    if (!io->file->grant) {
-        close_send(io);
-        return;
-    }
-    call = fs_io_call(io, FS_OP_LAYOUTRETURN);
-    call->request.args.fs_args_u.layoutreturn =
-        (fs_layoutreturn_args){.ino = io->file->ino, .grant = io->file->grant};
-    fs_io_send(io, layout_returned);
-}
-
 static void close_turn(struct fs_io *io)
 {
     struct fs_file *f = io->file;
 
     ASSERT(f->opens > 0);
-    if (f->opens > 1)
-        close_send(io);
-    else if (fs_file_needs_commit(f, true))
-        fs_io_commit(io, close_layout);
+    if (f->opens == 1 && fs_file_needs_commit(f, true))
+        fs_io_commit(io, close_send);
     else
-        close_layout(io);
+        close_send(io);
 }
 
 /* Not while anybody's io runs under this open: the last one finds no range

@@ -81,6 +81,56 @@ static void a_layout_for_writing_covers_what_was_asked(void)
     volume_fini(&v);
 }
 
+static enum err commit_under(struct volume *v, fs_ino ino, uint64_t grant)
+{
+    struct fs_call call;
+    enum err e;
+
+    fs_call_init(&call, FS_OP_LAYOUTCOMMIT);
+    call.request.args.fs_args_u.layoutcommit =
+        (fs_layoutcommit_args){.ino = ino, .grant = grant, .size_bytes = MIB};
+    e = volume_call(v, &call);
+    fs_call_fini(&call);
+    return e;
+}
+
+static enum err give_back(struct volume *v, fs_ino ino, uint64_t grant)
+{
+    struct fs_call call;
+    enum err e;
+
+    fs_call_init(&call, FS_OP_LAYOUTRETURN);
+    call.request.args.fs_args_u.layoutreturn =
+        (fs_layoutreturn_args){.ino = ino, .grant = grant};
+    e = volume_call(v, &call);
+    fs_call_fini(&call);
+    return e;
+}
+
+static void under_a_layout_that_was_returned_nothing_is_committed(void)
+{
+    fs_layout layout = {0};
+    struct volume v;
+    fs_attr f;
+
+    volume_init(&v, 64 * MIB);
+    CHECK_OK(v_create(&v, ROOT, "f", S_IFREG | 0644, &f));
+    for (unsigned by_close = 0; by_close < 2; by_close++) {
+        CHECK_OK(v_open(&v, f.ino, true));
+        CHECK_OK(v_layout(&v, f.ino, FS_IOMODE_RW, 0, MIB, &layout));
+        free(layout.extents.extents_val);
+        CHECK_OK(commit_under(&v, f.ino, layout.grant));
+        if (by_close)
+            CHECK_OK(v_close(&v, f.ino, true));
+        else
+            CHECK_OK(give_back(&v, f.ino, layout.grant));
+        CHECK_ERR(commit_under(&v, f.ino, layout.grant), E_STALE);
+        if (!by_close)
+            CHECK_OK(v_close(&v, f.ino, true));
+    }
+    volume_fini(&v);
+}
+
 static void space_of_a_deleted_file_comes_back(void)
 {
     struct volume v;
@@ -365,6 +415,7 @@ static const struct test tests[] = {
     TEST(what_was_made_is_there_after_a_restart),
     TEST(a_run_may_serve_a_volume_twice),
     TEST(a_layout_for_writing_covers_what_was_asked),
+    TEST(under_a_layout_that_was_returned_nothing_is_committed),
     TEST(space_of_a_deleted_file_comes_back),
     TEST(a_full_volume_says_so_and_can_be_emptied),
 };
