@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct chunk_world coord_world(struct fs_coord *c)
 {
@@ -216,11 +217,21 @@ static void coord_free(struct fs_coord *c)
     free(c);
 }
 
+/* Who waits for the metadata thread came over another (the mount's reactor, a
+ * command's thread): with a core for each of the three it may spin for what
+ * comes next; with fewer it would keep one from those who are to send it. */
+static unsigned spin_us(void)
+{
+    enum { CORES_MIN = 3, SPIN_US = 20 };
+
+    return sysconf(_SC_NPROCESSORS_ONLN) >= CORES_MIN ? SPIN_US : 0;
+}
+
 static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
                           struct fs_coord **ret_coord)
 {
     const struct loop_args loop = {
-        .name = "metadata", .spin_us = 20, .aio_depth = 128};
+        .name = "metadata", .spin_us = spin_us(), .aio_depth = 128};
     struct fs_coord *c = calloc(1, sizeof *c);
     enum err e;
 
