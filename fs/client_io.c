@@ -31,15 +31,18 @@ static void read_locked(struct fs_io *io)
     fs_io_transfer(io, TRANSFER_READ, io->off_bytes, end, io_done);
 }
 
+/* Where no file can have bytes there are none: that is no error. */
 void fs_io_read(struct fs_io *io)
 {
+    uint64_t off = io->off_bytes;
+
     io->count_bytes = 0;
-    if (!range_ok(io->off_bytes, io->len_bytes, FILE_BYTES_MAX)) {
-        fs_io_finish(io, E_INVAL);
-        return;
-    }
-    fs_io_lock(io, RANGE_READ, io->off_bytes, io->off_bytes + io->len_bytes,
-               read_locked);
+    if (off >= FILE_BYTES_MAX)
+        fs_io_finish(io, E_OK);
+    else
+        fs_io_lock(io, RANGE_READ, off,
+                   off + min_u64(io->len_bytes, FILE_BYTES_MAX - off),
+                   read_locked);
 }
 
 /* -- write ----------------------------------------------------------------- */

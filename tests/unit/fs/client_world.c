@@ -186,6 +186,22 @@ uint64_t cw_read_zeros(struct fixture *f, uint64_t off, uint64_t len)
     return n;
 }
 
+uint64_t cw_read_bytes(struct fixture *f, uint64_t off, uint64_t len)
+{
+    static uint8_t buf[1 << 20];
+    struct waited_io w = {
+        .iov = {.iov_base = buf, .iov_len = len}
+    };
+
+    w.io.op = FS_IO_READ;
+    w.io.off_bytes = off;
+    w.io.len_bytes = len;
+    w.io.iov = &w.iov;
+    w.io.iov_count = 1;
+    CHECK_OK(cw_run(f, &w));
+    return w.io.count_bytes;
+}
+
 enum err cw_sync_file(struct fixture *f)
 {
     struct waited_io w = {.io.op = FS_IO_SYNC};

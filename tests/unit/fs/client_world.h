@@ -49,6 +49,8 @@ enum err cw_data(struct fixture *f, enum fs_io_op op, uint64_t off, void *buf,
 enum err cw_write_pattern(struct fixture *f, uint64_t off, uint64_t len);
 uint64_t cw_read_pattern(struct fixture *f, uint64_t off, uint64_t len);
 uint64_t cw_read_zeros(struct fixture *f, uint64_t off, uint64_t len);
+/* How many bytes a READ says there are. */
+uint64_t cw_read_bytes(struct fixture *f, uint64_t off, uint64_t len);
 enum err cw_sync_file(struct fixture *f);
 enum err cw_truncate_file(struct fixture *f, uint64_t size);
 enum err cw_allocate(struct fixture *f, uint32_t mode, uint64_t off,

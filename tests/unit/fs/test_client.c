@@ -198,6 +198,23 @@ static void a_full_volume_is_said_and_what_was_written_stays(void)
     cw_fini(&f);
 }
 
+static void reading_where_no_file_ends_finds_nothing(void)
+{
+    const uint64_t last = FILE_BYTES_MAX - 4096;
+    struct fixture f;
+
+    cw_init(&f);
+    CHECK_OK(cw_truncate_file(&f, last + 100));
+    CHECK_EQ(cw_read_zeros(&f, last, 100), 100);
+    for (uint64_t off = last + 100; off < last + 20000; off += 2000)
+        CHECK_EQ(cw_read_bytes(&f, off, 6000), 0);
+    CHECK_EQ(cw_read_bytes(&f, last + 1, 6000), 99);
+    CHECK_EQ(cw_read_bytes(&f, INT64_MAX, 6000), 0);
+    CHECK_OK(cw_truncate_file(&f, 0));
+    CHECK_OK(fs_file_close(f.file, &cw_create));
+    cw_fini(&f);
+}
+
 /* -- the LUN fails --------------------------------------------------------- */
 
 static void a_lun_error_reaches_its_io_and_no_other(void)
@@ -236,6 +253,36 @@ static void a_failed_flush_is_told_and_commits_nothing_until_one_works(void)
     CHECK_OK(v_lookup(&f.v, ROOT, "file", &attr));
     CHECK_EQ(attr.size_bytes, 8192);
     CHECK_OK(fs_file_close(f.file, &cw_create));
+    cw_fini(&f);
+}
+
+static void a_lun_that_was_gone_and_is_back_has_lost_nothing(void)
+{
+    const struct store_fault_args gone = {
+        .ops = UINT32_MAX, .nth = 1, .sticky = true, .result = E_IO};
+    const struct store_fault_args back = {0};
+    uint8_t byte;
+    struct fixture f;
+
+    cw_init(&f);
+    CHECK_OK(cw_write_pattern(&f, 0, 9000));
+    store_fault_arm(f.fault, &gone);
+    CHECK_ERR(cw_write_pattern(&f, 9000, 9000), E_IO);
+    CHECK_ERR(cw_data(&f, FS_IO_READ, 0, &byte, 1), E_IO);
+    CHECK_ERR(cw_sync_file(&f), E_IO);
+    CHECK_ERR(cw_truncate_file(&f, 5000), E_IO);
+    CHECK_ERR(
+        cw_allocate(&f, FS_FALLOC_PUNCH_HOLE | FS_FALLOC_KEEP_SIZE, 100, 200),
+        E_IO);
+    CHECK_EQ(cw_file_size(&f), 9000);
+    store_fault_arm(f.fault, &back);
+    CHECK_EQ(cw_read_pattern(&f, 0, 9000), 9000);
+    CHECK_OK(cw_write_pattern(&f, 9000, 9000));
+    CHECK_OK(cw_sync_file(&f));
+    CHECK_OK(fs_file_close(f.file, &cw_create));
+    cw_restart(&f);
+    CHECK_EQ(cw_read_pattern(&f, 0, 18000), 18000);
+    CHECK_OK(fs_file_close(f.file, &cw_reopen));
     cw_fini(&f);
 }
 
@@ -492,8 +539,10 @@ static const struct test tests[] = {
     TEST(times_that_were_set_are_not_undone_by_a_later_commit),
     TEST(an_unlinked_file_lives_until_it_is_closed),
     TEST(a_full_volume_is_said_and_what_was_written_stays),
+    TEST(reading_where_no_file_ends_finds_nothing),
     TEST(a_lun_error_reaches_its_io_and_no_other),
     TEST(a_failed_flush_is_told_and_commits_nothing_until_one_works),
+    TEST(a_lun_that_was_gone_and_is_back_has_lost_nothing),
     TEST(a_failed_write_beyond_the_end_never_shows),
     TEST(blocks_of_a_failed_write_beyond_the_end_never_show),
     TEST(a_client_ends_after_its_background_commits),
