@@ -217,7 +217,9 @@ enum err fs_path_open(struct fs_client *client, const char *path,
 enum err fs_file_close(struct fs_file *file, const struct fs_open_how *how)
 {
     struct io_sync s = {
-        .io = {.op = FS_IO_CLOSE, .file = file, .write = how->write}
+        .io = {.op = FS_IO_CLOSE,
+               .file = file,
+               .write = how->write || how->create}
     };
 
     return io_sync(file->client, &s);

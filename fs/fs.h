@@ -208,7 +208,7 @@ void fs_client_overlay(struct fs_client *client, struct fs_attr *attr);
 
 enum fs_io_op {
     FS_IO_OPEN,     /* ino, write -> file, attr */
-    FS_IO_ADOPT,    /* ino, attr: of CREATE with `open` -> file */
+    FS_IO_ADOPT,    /* ino, attr: of CREATE with `open`, to write -> file */
     FS_IO_CLOSE,    /* file, write: as it was opened.  Commits if last */
     FS_IO_READ,     /* -> count_bytes, short at the end of the file */
     FS_IO_WRITE,    /* grows the file as needed */

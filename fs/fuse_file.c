@@ -188,8 +188,6 @@ static struct fuse_attr attr_out(const struct stat *st)
                               .blksize = (uint32_t)st->st_blksize};
 }
 
-/* A created file counts as read: handles are refused to writers, and nobody
- * can hold one of it yet. */
 static void answer_create(struct fuse_op *op, const struct fs_file *file,
                           uint64_t fh)
 {
@@ -216,7 +214,7 @@ void fuse_create_reply(struct fuse_op *op)
 {
     uint64_t fh;
 
-    if (enter(op, false, &fh))
+    if (enter(op, true, &fh)) /* whatever it asked for: who creates may write */
         answer_create(op, op->io.file, fh);
 }
 

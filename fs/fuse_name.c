@@ -195,6 +195,7 @@ static void created_open(struct fs_call *call)
     op->node = node_of(op->volume, attr.ino);
     io = fuse_op_io(op, stored ? FS_IO_OPEN : FS_IO_ADOPT, NULL);
     io->ino = attr.ino;
+    io->write = true;
     io->attr = attr;
     if (stored && fuse_create_again(op))
         return;

@@ -180,6 +180,29 @@ static void an_unlinked_file_lives_until_it_is_closed(void)
     cw_fini(&f);
 }
 
+/* A VM may have the disk when its maker is gone, whoever reads it. */
+static void who_creates_a_file_writes_it_until_it_is_closed(void)
+{
+    const struct fs_open_how to_read = {.write = false};
+    struct fs_file *reader;
+    uint64_t generation = 0;
+    struct fixture f;
+    fs_attr attr;
+
+    cw_init(&f);
+    CHECK_OK_FATAL(fs_path_open(f.client, "file", &to_read, &reader, &attr));
+    CHECK_ERR(v_handle(&f.v, FS_OP_HANDLE_GET, attr.ino, "vm", FS_HANDLE_EX,
+                       &generation),
+              E_BUSY);
+    CHECK_OK(fs_file_close(f.file, &cw_create));
+    CHECK_OK(v_handle(&f.v, FS_OP_HANDLE_GET, attr.ino, "vm", FS_HANDLE_EX,
+                      &generation));
+    CHECK_OK(v_handle(&f.v, FS_OP_HANDLE_PUT, attr.ino, "vm", FS_HANDLE_EX,
+                      &generation));
+    CHECK_OK(fs_file_close(reader, &to_read));
+    cw_fini(&f);
+}
+
 static void a_full_volume_is_said_and_what_was_written_stays(void)
 {
     struct fixture f;
@@ -538,6 +561,7 @@ static const struct test tests[] = {
     TEST(seeking_sees_what_is_not_committed_yet),
     TEST(times_that_were_set_are_not_undone_by_a_later_commit),
     TEST(an_unlinked_file_lives_until_it_is_closed),
+    TEST(who_creates_a_file_writes_it_until_it_is_closed),
     TEST(a_full_volume_is_said_and_what_was_written_stays),
     TEST(reading_where_no_file_ends_finds_nothing),
     TEST(a_lun_error_reaches_its_io_and_no_other),
