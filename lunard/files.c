@@ -19,8 +19,7 @@
 #include <string.h>
 
 struct opened {
-    struct list link; /* daemon->opened_files, while it has the handle */
-    struct daemon *daemon;
+    struct list link; /* volume_disks->opened, while it has the handle */
     struct volume *volume;
     struct fs_file *file;
     fs_handle_args handle; /* as it was granted */
@@ -83,14 +82,14 @@ static enum err handle_put(struct opened *o)
 }
 
 /* Another one of the same file and VM; NULL: there is none.
- * Context: files_mutex is held. */
+ * Context: the mutex of the volume's disks is held. */
 static struct opened *find_other(const struct opened *o)
 {
-    list_for_each (node, &o->daemon->opened_files) {
+    list_for_each (node, &volume_disks(o->volume)->opened) {
         struct opened *other = container_of(node, struct opened, link);
 
-        if (other != o && other->volume == o->volume &&
-            other->handle.ino == o->handle.ino && !strcmp(other->vm, o->vm))
+        if (other != o && other->handle.ino == o->handle.ino &&
+            !strcmp(other->vm, o->vm))
             return other;
     }
     return NULL;
@@ -99,11 +98,11 @@ static struct opened *find_other(const struct opened *o)
 /* The handle, or a share of the one that the VM has for reading. */
 static enum err hold(struct opened *o, const char *path, struct diag *why)
 {
-    struct daemon *d = o->daemon;
+    struct volume_disks *disks = volume_disks(o->volume);
     const struct opened *other;
     enum err e = E_OK;
 
-    pthread_mutex_lock(&d->files_mutex);
+    pthread_mutex_lock(&disks->mutex);
     other = find_other(o);
     if (!other)
         e = handle_get(o, path, why);
@@ -116,21 +115,21 @@ static enum err hold(struct opened *o, const char *path, struct diag *why)
                       "detach that first",
                       path, o->vm);
     if (!e)
-        list_push_back(&d->opened_files, &o->link);
-    pthread_mutex_unlock(&d->files_mutex);
+        list_push_back(&disks->opened, &o->link);
+    pthread_mutex_unlock(&disks->mutex);
     return e;
 }
 
 static enum err let_go(struct opened *o)
 {
-    struct daemon *d = o->daemon;
+    struct volume_disks *disks = volume_disks(o->volume);
     enum err e = E_OK;
 
-    pthread_mutex_lock(&d->files_mutex);
+    pthread_mutex_lock(&disks->mutex);
     list_remove(&o->link);
     if (!find_other(o))
         e = handle_put(o);
-    pthread_mutex_unlock(&d->files_mutex);
+    pthread_mutex_unlock(&disks->mutex);
     return e;
 }
 
@@ -222,7 +221,6 @@ static enum err files_open(struct hotplug_files *files, const char *path,
     o = calloc(1, sizeof *o);
     if (!o)
         return diag_fail(why, E_NOMEM, "%s: out of memory", path);
-    o->daemon = d;
     snprintf(o->vm, sizeof o->vm, "%s", vm);
     e = volume_get(d->volumes, name, &o->volume, why);
     if (e) {
@@ -245,7 +243,5 @@ static enum err files_close(struct hotplug_files *files,
 
 void files_init(struct daemon *d)
 {
-    list_init(&d->opened_files);
-    pthread_mutex_init(&d->files_mutex, NULL);
     d->files = (struct hotplug_files){.open = files_open, .close = files_close};
 }

@@ -17,13 +17,10 @@
 #ifndef LUNAR_LUNARD_LUNARD_H
 #define LUNAR_LUNARD_LUNARD_H
 
-#include "base/list.h"
 #include "base/loop.h"
 #include "hotplug/hotplug.h"
 #include "lunard/config.h"
 #include "lunard/control.h"
-
-#include <pthread.h>
 
 #define LUNAR_VERSION "0.1"
 
@@ -45,8 +42,6 @@ struct daemon {
     struct fs_fuse *fuse;
     struct volumes *volumes;
     struct hotplug_files files;
-    struct list opened_files;    /* lock: files_mutex */
-    pthread_mutex_t files_mutex; /* held while a handle comes or goes */
     struct hotplug *hotplug;
     struct control *control;
 };

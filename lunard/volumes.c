@@ -52,6 +52,7 @@ struct volume {
     bool adopt; /* the ledger is that of a process that was killed */
     struct fs_coord *coord;
     struct fs_client *client;
+    struct volume_disks disks;
 };
 
 struct volumes {
@@ -61,6 +62,24 @@ struct volumes {
     struct list list; /* lock: mutex to read, both to change */
     unsigned count, next_loop;
 };
+
+static struct volume *volume_new(struct volumes *vols)
+{
+    struct volume *v = calloc(1, sizeof *v);
+
+    if (!v)
+        return NULL;
+    v->vols = vols;
+    pthread_mutex_init(&v->disks.mutex, NULL);
+    list_init(&v->disks.opened);
+    return v;
+}
+
+static void volume_free(struct volume *v)
+{
+    pthread_mutex_destroy(&v->disks.mutex);
+    free(v);
+}
 
 /* -- open and close one ---------------------------------------------------- */
 
@@ -351,16 +370,15 @@ static enum err load_volume(struct volumes *vols, json_t *from,
         strlen(url) >= sizeof v->url || strlen(name) >= sizeof v->name ||
         number < 1 || number > UINT16_MAX || vols->count == VOLUMES_MAX)
         return bad_list(vols, "a volume that is none", why);
-    v = calloc(1, sizeof *v);
+    v = volume_new(vols);
     if (!v)
         return diag_fail(why, E_NOMEM, "out of memory");
-    v->vols = vols;
     memcpy(v->url, url, strlen(url) + 1);
     memcpy(v->name, name, strlen(name) + 1);
     v->number = (uint16_t)number;
     v->state = paused ? VOLUME_PAUSED : VOLUME_OFFLINE;
     if (uuid_from_text(uuid, v->uuid)) {
-        free(v);
+        volume_free(v);
         return bad_list(vols, "a volume with a wrong uuid", why);
     }
     enlist(vols, v);
@@ -439,7 +457,7 @@ void volumes_close(struct volumes *vols)
         volume_shut(v);
         ledger_end(v);
         list_remove(&v->link);
-        free(v);
+        volume_free(v);
     }
     pthread_mutex_destroy(&vols->admin);
     pthread_mutex_destroy(&vols->mutex);
@@ -452,12 +470,11 @@ void volumes_close(struct volumes *vols)
 static enum err add_new(struct volumes *vols, const char *url,
                         struct volume **ret_volume, struct diag *why)
 {
-    struct volume *v = calloc(1, sizeof *v);
+    struct volume *v = volume_new(vols);
     enum err e;
 
     if (!v)
         return diag_fail(why, E_NOMEM, "%s: out of memory", url);
-    v->vols = vols;
     v->number = free_number(vols);
     memcpy(v->url, url, strlen(url) + 1);
     e = volume_start(v, why);
@@ -465,7 +482,7 @@ static enum err add_new(struct volumes *vols, const char *url,
         if (v->adopt) /* something may be promised in it */
             fs_ledger_free(TAKE(v->ledger));
         ledger_end(v);
-        free(v);
+        volume_free(v);
         return e;
     }
     enlist(vols, v);
@@ -481,7 +498,7 @@ static enum err undo_add(struct volumes *vols, struct volume *v, enum err e,
     if (volume_stop(v, NULL))
         return diag_prefix(why, e, "added until a restart only");
     delist(vols, v);
-    free(v);
+    volume_free(v);
     return e;
 }
 
@@ -499,7 +516,7 @@ static enum err forget(struct volumes *vols, struct volume *v, struct diag *why)
                          v->name, diag_text(&reason, e));
     }
     ledger_end(v);
-    free(v);
+    volume_free(v);
     return E_OK;
 }
 
@@ -713,6 +730,11 @@ struct fs_client *volume_client(struct volume *v)
 const uint8_t *volume_uuid(const struct volume *v)
 {
     return v->uuid;
+}
+
+struct volume_disks *volume_disks(struct volume *v)
+{
+    return &v->disks;
 }
 
 enum err volumes_check(struct volumes *vols, const char *name,

@@ -6,10 +6,12 @@
 #define LUNAR_LUNARD_VOLUMES_H
 
 #include "base/keep.h"
+#include "base/list.h"
 #include "base/loop.h"
 #include "fs/fs.h"
 
 #include <jansson.h>
+#include <pthread.h>
 
 enum { VOLUME_URL_BYTES = 1024, VOLUMES_MAX = 256 };
 
@@ -70,6 +72,13 @@ MUST_CHECK enum err volume_get(struct volumes *vols, const char *name,
 void volume_put(struct volume *v);
 struct fs_client *volume_client(struct volume *v);
 const uint8_t *volume_uuid(const struct volume *v); /* 16 bytes */
+
+/* Its files that are disks of VMs; kept by lunard/files.c. */
+struct volume_disks {
+    pthread_mutex_t mutex; /* held while a handle comes or goes */
+    struct list opened;
+};
+struct volume_disks *volume_disks(struct volume *v);
 
 /* All of them, as `lunar status` shows them. */
 json_t *volumes_to_json(struct volumes *vols);
