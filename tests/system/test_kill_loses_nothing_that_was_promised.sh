@@ -5,32 +5,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # KILLS=100 bash tests/system/test_kill_….sh    as often as that; SEED=N
-. "$(dirname "$0")/../lib/daemon.sh"
+. "$(dirname "$0")/../lib/crashload.sh"
 
 kills=${KILLS:-8}
-seed=${SEED:-$$}
-load=$top/build/${VARIANT:-release}/tools/crashload
-[ -x "$load" ] || fail "$load is missing: make tools"
-
-# say COMMAND: to crashload, and its answer; what it prints before is shown.
-say() {
-    echo "$1" >&"${crash[1]}"
-    while read -r -t 60 answer <&"${crash[0]}"; do
-        case $answer in
-        started | stopped* | verified* | failed*) return ;;
-        esac
-        echo "  $answer"
-    done
-    fail "crashload does not answer to $1"
-}
 
 step "a volume under load, seed $seed"
 start_lunard
-new_volume crash 1G
-mkdir "$root/crash/load"
-coproc crash { exec "$load" "$root/crash/load" "$seed" 4 2>"$dir/load.log"; }
-load_pid=$crash_PID
-at_exit 'kill "$load_pid"'
+new_crash_volume
+load_start 4
 
 for ((round = 1; round <= kills; round++)); do
     say start

@@ -5,24 +5,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # KILLS=100 bash tests/system/test_kill_….sh    as often as that; SEED=N
-. "$(dirname "$0")/../lib/daemon.sh"
+. "$(dirname "$0")/../lib/crashload.sh"
 
 kills=${KILLS:-6}
-seed=${SEED:-$$}
-load=$top/build/${VARIANT:-release}/tools/crashload
-[ -x "$load" ] || fail "$load is missing: make tools"
-
-# say COMMAND: to crashload, and its answer; what it prints before is shown.
-say() {
-    echo "$1" >&"${crash[1]}"
-    while read -r -t 60 answer <&"${crash[0]}"; do
-        case $answer in
-        started | stopped* | verified* | failed*) return ;;
-        esac
-        echo "  $answer"
-    done
-    fail "crashload does not answer to $1"
-}
 
 # Files that stay open over every kill: one with a name, one without.
 open_files() {
@@ -43,14 +28,9 @@ check_open_files() {
 
 step "a volume under load, seed $seed"
 start_lunard --holder
-new_volume crash 1G
-mkdir "$root/crash/load"
+new_crash_volume
 open_files
-coproc crash {
-    exec "$load" "$root/crash/load" "$seed" 4 firm 2>"$dir/load.log"
-}
-load_pid=$crash_PID
-at_exit 'kill "$load_pid"'
+load_start 4 firm
 
 for ((round = 1; round <= kills; round++)); do
     say start
@@ -77,8 +57,7 @@ step "killed $((2 * kills)) times: nobody saw it"
 [ "$(wc -l <"$root/crash/named")" = $((kills + 1)) ] ||
     fail "an open file lost lines"
 exec 8>&- 9>&-
-kill "$load_pid"
-wait "$load_pid" || true
+load_end
 stop_lunard
 mountpoint -q "$root" && fail "$root is still mounted"
 lunar check "file:$dir/crash.lun" >"$dir/check.log" ||
