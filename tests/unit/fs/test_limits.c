@@ -48,7 +48,7 @@ static void a_long_map_is_cut_in_pieces_that_fit_the_log(void)
 {
     struct volume v;
     fs_attr f;
-    fs_ino ino = make_ragged_file(&v, 300000);
+    fs_ino ino = make_ragged_file(&v, 300000 / TEST_ONE_IN);
 
     CHECK_OK(v_truncate(&v, ino, 0));
     expect_online(&v);
@@ -64,11 +64,12 @@ static void a_long_map_is_filled_in_pieces_that_fit_the_log(void)
 {
     struct volume v;
     fs_attr f;
-    fs_ino ino = make_ragged_file(&v, 20000);
+    const unsigned rows = 20000 / TEST_ONE_IN;
+    fs_ino ino = make_ragged_file(&v, rows);
 
-    CHECK_OK(v_fallocate(&v, ino, 0, 0, UINT64_C(20000) * 8192, &f));
+    CHECK_OK(v_fallocate(&v, ino, 0, 0, UINT64_C(8192) * rows, &f));
     expect_online(&v);
-    CHECK_EQ(f.allocated_bytes, UINT64_C(20000) * 8192);
+    CHECK_EQ(f.allocated_bytes, UINT64_C(8192) * rows);
     volume_stop(&v);
     volume_check_clean(&v);
     volume_start(&v);
