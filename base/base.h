@@ -7,6 +7,8 @@
  *   loop.h      reactors: tasks, timers, fds, pollers, libaio completions
  *   worker.h    threads for system calls that block (fallocate, open …)
  *   log.h       one line per event, for people      trace.h  for machines
+ *   keep.h      descriptors that outlive the process
+ *   jsonfile.h  small state in a file   jsontext.h  strings of any bytes
  *
  *   The three seams, and nothing else reaches the outside world:
  *   store.h     bytes: a LUN, a file, a VHD, memory; decorators stack on it

@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "hotplug/private.h"
 
+#include "base/jsontext.h"
+
 #include <stdio.h>
 
 /* -- controllers ----------------------------------------------------------- */
@@ -41,12 +43,12 @@ static json_t *controller_to_json(struct controller *c)
 
     if (c->vhost && remote_run(c->loop, &look.remote))
         return json_null();
-    return json_pack("{s:i, s:s, s:o, s:b, s:b, s:b, s:I, s:I, s:s}", "number",
+    return json_pack("{s:i, s:s, s:o, s:b, s:b, s:b, s:I, s:I, s:o}", "number",
                      (int)c->number, "socket", c->socket, "qemu",
                      qemu_options(c), "connected", s->connected, "running",
                      s->running, "hotplug", s->hotplug, "requests",
                      (json_int_t)s->requests, "in_flight",
-                     (json_int_t)s->inflight, "fault", s->fault);
+                     (json_int_t)s->inflight, "fault", json_text(s->fault));
 }
 
 /* -- disks ----------------------------------------------------------------- */
@@ -76,7 +78,7 @@ static json_t *disk_to_json(const struct disk *disk)
             json_integer((json_int_t)disk->backing.file.generation));
     }
     if (*disk->reason)
-        json_object_set_new(json, "reason", json_string(disk->reason));
+        json_object_set_new(json, "reason", json_text(disk->reason));
     return json;
 }
 
@@ -111,7 +113,7 @@ static json_t *vm_to_json(struct vm *vm)
     json = json_pack("{s:s, s:s, s:o}", "name", vm->name, "uuid", uuid,
                      "controllers", controllers);
     if (*vm->reason)
-        json_object_set_new(json, "reason", json_string(vm->reason));
+        json_object_set_new(json, "reason", json_text(vm->reason));
     return json;
 }
 

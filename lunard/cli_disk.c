@@ -5,6 +5,7 @@
 #include "lunard/cli_lun.h"
 
 #include "base/clock.h"
+#include "base/jsontext.h"
 #include "base/uuid.h"
 #include "vhd/vhd.h"
 
@@ -324,11 +325,11 @@ static void keep_problem(void *arg, const struct vhd_problem *p)
     json_t *problems = arg;
 
     if (json_array_size(problems) < PROBLEMS_MAX)
-        json_array_append_new(problems,
-                              json_pack("{s:s, s:I, s:s, s:b}", "damage",
-                                        damage_names[p->damage], "offset",
-                                        (json_int_t)p->off_bytes, "text",
-                                        p->text, "repaired", p->repaired));
+        json_array_append_new(
+            problems,
+            json_pack("{s:s, s:I, s:o, s:b}", "damage", damage_names[p->damage],
+                      "offset", (json_int_t)p->off_bytes, "text",
+                      json_text(p->text), "repaired", p->repaired));
 }
 
 /* Takes `problems`. */

@@ -4,6 +4,7 @@
 #include "lunard/cli.h"
 #include "lunard/cli_lun.h"
 
+#include "base/jsontext.h"
 #include "fs/fs.h"
 
 #include <stdio.h>
@@ -50,8 +51,8 @@ static void print_finding(void *arg, const char *text, bool mended)
 
 static void collect_finding(void *arg, const char *text, bool mended)
 {
-    json_array_append_new(
-        arg, json_pack("{s:s, s:b}", "text", text, "mended", mended));
+    json_array_append_new(arg, json_pack("{s:o, s:b}", "text", json_text(text),
+                                         "mended", mended));
 }
 
 static json_t *check_to_json(const struct fs_check_result *r, json_t *findings)

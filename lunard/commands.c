@@ -1,6 +1,7 @@
 /* lunard/commands.c - what the control socket can do: one row per command.
  * Each is a few lines between JSON and the layer that does the work.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/jsontext.h"
 #include "lunard/control.h"
 #include "lunard/lunard.h"
 #include "lunard/volumes.h"
@@ -120,7 +121,8 @@ static void report_finding(void *arg, const char *text, bool mended)
 
     if (json_array_size(findings) < REPORT_LINES_MAX)
         json_array_append_new(
-            findings, json_pack("{s:s, s:b}", "text", text, "mended", mended));
+            findings,
+            json_pack("{s:o, s:b}", "text", json_text(text), "mended", mended));
 }
 
 static enum err run_volume_check(struct control_call *call)

@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lunard/control.h"
 
+#include "base/jsontext.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -42,8 +44,8 @@ struct control {
 
 static json_t *answer_error(enum err e, const char *reason)
 {
-    return json_pack("{s:b, s:s, s:s}", "ok", 0, "error", err_name(e), "reason",
-                     reason);
+    return json_pack("{s:b, s:s, s:o}", "ok", 0, "error", err_name(e), "reason",
+                     json_text(reason));
 }
 
 static const struct control_command *find_command(

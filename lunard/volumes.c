@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/jsonfile.h"
+#include "base/jsontext.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/uuid.h"
@@ -771,18 +772,19 @@ static json_t *volume_to_json(struct volume *v)
         reason = info.reason.text;
     }
     uuid_to_text(v->uuid, uuid);
-    node =
-        json_pack("{s:s, s:s, s:s, s:I}", "node", v->vols->args.host, "state",
-                  state, "reason", reason, "since", (json_int_t)v->since_s);
+    node = json_pack("{s:s, s:s, s:o, s:I}", "node", v->vols->args.host,
+                     "state", state, "reason", json_text(reason), "since",
+                     (json_int_t)v->since_s);
     return json_pack(
-        "{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:[o]}",
-        "name", v->name, "uuid", uuid, "url", v->url, "coordinator",
+        "{s:o, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:[o]}",
+        "name", json_text(v->name), "uuid", uuid, "url", v->url, "coordinator",
         v->state == VOLUME_DIRECT ? v->vols->args.host : NULL, "epoch",
         (json_int_t)info.super.epoch, "size",
         (json_int_t)(info.size_blocks * FS_BLOCK_BYTES), "free",
         (json_int_t)(info.free_blocks * FS_BLOCK_BYTES), "inodes",
         (json_int_t)info.inodes, "disks", (json_int_t)v->users, "state", state,
-        "reason", reason, "lun_trouble", trouble.text, "nodes", node);
+        "reason", json_text(reason), "lun_trouble", json_text(trouble.text),
+        "nodes", node);
 }
 
 json_t *volumes_to_json(struct volumes *vols)
