@@ -199,6 +199,6 @@ sleep 1
 order swallow
 wait $load
 order resume
-grep -q "^read at [0-9]*: E_TIMEOUT" "$dir/swallowed" ||
+grep -qE "^[a-z ]+ at [0-9]+: E_TIMEOUT" "$dir/swallowed" ||
     fail "it should have timed out: $(cat "$dir/swallowed")"
 grep -q " 0 bad$" "$dir/bad" || fail "bad: $(cat "$dir/bad")"
