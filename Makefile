@@ -141,7 +141,7 @@ demo:       ## from a LUN to a disk in a running guest, each step printed
 	$(DEPS) demo
 	@$(MAKE) --no-print-directory -j$(shell nproc) all
 	@tests/demo/demo.sh
-check:      ## what must pass before anything lands (10 minutes)
+check:      ## what must pass before anything lands (13 minutes)
 	$(DEPS) check
 	$(RUN) build lint unit asan fuzz system
 check-full: ## check, and what takes longer: tsan, valgrind, 100 kills, fuzzing
