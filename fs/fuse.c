@@ -21,7 +21,11 @@
 #include <unistd.h>
 
 enum {
-    REQUESTS_PER_TURN = 64, /* then completions and timers have their turn */
+    /* After so much, completions and timers have their turn.  Copying a large
+     * request takes as long as many small ones, and while a finished one waits
+     * for its answer its warm buffer is not used again. */
+    REQUESTS_PER_TURN = 64,
+    BYTES_PER_TURN = 256 << 10,
     MAX_READAHEAD_BYTES = FUSE_DATA_BYTES,
     CONGESTION_PERCENT = 75
 };
@@ -325,8 +329,8 @@ static void gone(struct fs_fuse *fuse)
     loop_fd_remove(fuse->loop, &fuse->events);
 }
 
-/* One request.  False: there is none. */
-static bool fetch_one(struct fs_fuse *fuse)
+/* One request, adding its length to *bytes.  False: there is none. */
+static bool fetch_one(struct fs_fuse *fuse, size_t *bytes)
 {
     struct list *first = list_pop_front(&fuse->idle);
     struct fuse_op *op;
@@ -337,6 +341,7 @@ static bool fetch_one(struct fs_fuse *fuse)
     op = container_of(first, struct fuse_op, link);
     n = read(fuse->fd, op->request, FUSE_DATA_BYTES + FUSE_PAGE);
     if (n > 0) {
+        *bytes += (size_t)n;
         fuse->current = op;
         process(fuse, op->request, (size_t)n);
     }
@@ -351,9 +356,11 @@ static bool fetch_one(struct fs_fuse *fuse)
 
 static bool fetch(struct fs_fuse *fuse)
 {
+    size_t bytes = 0;
     int n = 0;
 
-    while (!fuse->dead && n < REQUESTS_PER_TURN && fetch_one(fuse))
+    while (!fuse->dead && n < REQUESTS_PER_TURN && bytes < BYTES_PER_TURN &&
+           fetch_one(fuse, &bytes))
         n++;
     return n > 0;
 }

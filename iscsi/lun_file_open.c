@@ -18,7 +18,7 @@
 enum {
     FILE_BLOCK_BYTES = 512,     /* what VHD and most guests count in */
     FILE_PHYSICAL_BYTES = 4096, /* below this a page is read and written */
-    OWN_THREADS = 2
+    OWN_THREADS_MAX = 2
 };
 
 static enum err open_failed(struct lun_file *file, struct diag *why, int error,
@@ -431,14 +431,23 @@ static const struct lun_ops lun_file_ops = {
     .close = lun_file_close,
 };
 
+/* The reactor that hands the work over copies too, so a core is left to it
+ * (docs/performance.md). */
+static unsigned own_threads(void)
+{
+    long others = sysconf(_SC_NPROCESSORS_ONLN) - 1;
+
+    return others < OWN_THREADS_MAX ? 1 : OWN_THREADS_MAX;
+}
+
 static enum err find_workers(struct lun_file *file, const struct lun_args *args)
 {
     file->workers = args->workers;
     if (file->workers)
         return E_OK;
-    if (workers_start(
-            &(struct workers_args){.name = "lun-file", .threads = OWN_THREADS},
-            &file->own_workers))
+    if (workers_start(&(struct workers_args){.name = "lun-file",
+                                             .threads = own_threads()},
+                      &file->own_workers))
         return E_AGAIN;
     file->workers = file->own_workers;
     return E_OK;
