@@ -70,7 +70,8 @@
     X(E_PROTOCOL,       EPROTO,       "the peer broke the protocol")           \
     X(E_CLOSED,         EPIPE,        "the peer closed the connection")        \
     X(E_NO_QUORUM,      EAGAIN,       "no quorum")                             \
-    X(E_CONFIG,         EINVAL,       "configuration error")
+    X(E_CONFIG,         EINVAL,       "configuration error")                   \
+    X(E_TRY_LATER,      EAGAIN,       "a layout is being recalled")
 /* clang-format on */
 
 enum err {

@@ -22,12 +22,19 @@ struct fs_once {
     uint32_t slot;
 };
 
+/* The run of a host that sends it. */
+struct fs_sender {
+    uint32_t node;
+    uint64_t incarnation;
+};
+
 struct fs_call {
     fs_request request;
     fs_reply reply;
     void (*done)(struct fs_call *);
     struct fs_once once;
     /* private to the link */
+    struct fs_sender sender;
     struct fs_link *via;
     struct loop *from;
     struct task task;
@@ -44,6 +51,10 @@ struct fs_link_ops {
 };
 struct fs_link {
     const struct fs_link_ops *ops;
+    /* Set by the client before it sends: the coordinator takes a layout back.
+     * Context: any thread; does not block. */
+    void (*recall)(struct fs_link *link, const fs_recall *recall);
+    void *user;
 };
 
 /* Send; `done` runs exactly once, later.  A link that is broken answers with

@@ -34,25 +34,39 @@ void fs_io_wake(struct fs_io *io)
     loop_post(io->loop, &io->task);
 }
 
+static void (*const start[FS_IO_OP_COUNT])(struct fs_io *) = {
+    [FS_IO_OPEN] = fs_io_open,         [FS_IO_ADOPT] = fs_io_open,
+    [FS_IO_CLOSE] = fs_io_close,       [FS_IO_READ] = fs_io_read,
+    [FS_IO_WRITE] = fs_io_write,       [FS_IO_SYNC] = fs_io_sync,
+    [FS_IO_SETATTR] = fs_io_setattr,   [FS_IO_SEEK] = fs_io_seek,
+    [FS_IO_ALLOCATE] = fs_io_allocate, [FS_IO_RECALL] = fs_io_recall,
+};
+
+static void begin(struct fs_io *io)
+{
+    io->error = E_OK;
+    io->inflight = 0;
+    io->turn = io->stalled = io->flushed = false;
+    start[io->op](io);
+}
+
+void fs_io_again(struct fs_io *io)
+{
+    if (io->turn)
+        fs_io_turn_end(io);
+    if (io->range.held)
+        fs_io_unlock(io);
+    begin(io);
+}
+
 void fs_io_submit(struct fs_client *client, struct fs_io *io)
 {
-    static void (*const start[FS_IO_OP_COUNT])(struct fs_io *) = {
-        [FS_IO_OPEN] = fs_io_open,         [FS_IO_ADOPT] = fs_io_open,
-        [FS_IO_CLOSE] = fs_io_close,       [FS_IO_READ] = fs_io_read,
-        [FS_IO_WRITE] = fs_io_write,       [FS_IO_SYNC] = fs_io_sync,
-        [FS_IO_SETATTR] = fs_io_setattr,   [FS_IO_SEEK] = fs_io_seek,
-        [FS_IO_ALLOCATE] = fs_io_allocate,
-    };
-
     ASSERT(io->op < FS_IO_OP_COUNT);
     io->client = client;
     io->loop = loop_self();
     ASSERT(io->loop != NULL);
-    io->error = E_OK;
-    io->inflight = 0;
-    io->turn = io->stalled = io->flushed = false;
     io->submitting = true;
-    start[io->op](io);
+    begin(io);
     io->submitting = false;
 }
 
@@ -144,6 +158,7 @@ struct fs_call *fs_io_call(struct fs_io *io, fs_op op)
 
     ASSERT(io->turn);
     fs_call_init(call, op);
+    call->request.may_try_later = true;
     return call;
 }
 
@@ -279,21 +294,25 @@ fs_ino fs_file_ino(const struct fs_file *file)
 
 /* The first opener brings size and times, and knows nothing of the blocks;
  * of a file that was just created, all there is to know. */
-static void file_opened(struct fs_file *f, const fs_attr *attr, bool fresh)
+static void file_opened(struct fs_io *io, const fs_attr *attr, bool fresh)
 {
+    struct fs_file *f = io->file;
 
     pthread_mutex_lock(&f->mutex);
+    f->writers += fresh || io->write; /* who creates may write */
     if (f->opens++ == 0) {
         fs_map_fini(&f->map);
         f->size_bytes = attr->size_bytes;
         f->junk_end = 0; /* the last close took all beyond the end */
         f->size_dirty = f->time_dirty = false;
         f->run_end = f->run_bytes = f->grant = 0;
+        f->layout = FS_IOMODE_NONE;
+        f->fresh = fresh && attr->size_bytes == 0;
         f->lost = E_OK;
         if (f->client->ledger)
             ledger_drop(f->client->ledger, &f->ledger);
         atomic_store(&f->foreign, false);
-        if (fresh && attr->size_bytes == 0)
+        if (f->fresh)
             fs_map_drop(&f->map, 0, MAP_BLOCKS_MAX, MAP_HOLE);
     }
     pthread_mutex_unlock(&f->mutex);
@@ -321,7 +340,7 @@ static void open_replied(struct fs_io *io)
         open_fail(io, e);
         return;
     }
-    file_opened(f, &io->attr, false);
+    file_opened(io, &io->attr, false);
     fs_io_turn_end(io);
     fs_client_overlay(io->client, &io->attr);
     fs_io_finish(io, E_OK);
@@ -332,7 +351,7 @@ static void open_turn(struct fs_io *io)
     struct fs_call *call;
 
     if (io->op == FS_IO_ADOPT) {
-        file_opened(io->file, &io->attr, true);
+        file_opened(io, &io->attr, true);
         fs_io_finish(io, E_OK);
         return;
     }
@@ -354,14 +373,16 @@ void fs_io_open(struct fs_io *io)
 
 /* -- close ----------------------------------------------------------------- */
 
-static void close_replied(struct fs_io *io)
+static void close_end(struct fs_io *io, enum err e)
 {
     struct fs_file *f = io->file;
-    enum err e = f->call.reply.error;
 
-    fs_call_fini(&f->call);
     pthread_mutex_lock(&f->mutex);
-    f->opens--;
+    f->writers -= io->write;
+    if (--f->opens == 0) {
+        f->layout = FS_IOMODE_NONE;
+        f->grant = 0;
+    }
     pthread_mutex_unlock(&f->mutex);
     fs_io_turn_end(io);
     io->file = NULL;
@@ -369,13 +390,29 @@ static void close_replied(struct fs_io *io)
     fs_io_finish(io, io->error ? io->error : e);
 }
 
-/* The last CLOSE returns the layout, too. */
+static void close_replied(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    enum err e = f->call.reply.error;
+
+    fs_call_fini(&f->call);
+    close_end(io, e);
+}
+
+/* The last close, and that of the last writer, matter elsewhere. */
 static void close_send(struct fs_io *io)
 {
-    struct fs_call *call = fs_io_call(io, FS_OP_CLOSE);
+    struct fs_file *f = io->file;
+    bool last_writer = io->write && f->writers == 1;
+    struct fs_call *call;
 
+    if (f->opens > 1 && !last_writer) {
+        close_end(io, E_OK);
+        return;
+    }
+    call = fs_io_call(io, FS_OP_CLOSE);
     call->request.args.fs_args_u.close =
-        (fs_open_args){.ino = io->file->ino, .write = io->write};
+        (fs_close_args){.ino = f->ino, .only_writing = f->opens > 1};
     fs_io_send(io, close_replied);
 }
 
@@ -383,7 +420,7 @@ static void close_turn(struct fs_io *io)
 {
     struct fs_file *f = io->file;
 
-    ASSERT(f->opens > 0);
+    ASSERT(f->opens > 0 && (!io->write || f->writers > 0));
     if (f->opens == 1 && fs_file_needs_commit(f, true))
         fs_io_commit(io, close_send);
     else
@@ -411,7 +448,7 @@ void fs_client_overlay(struct fs_client *client, struct fs_attr *attr)
     if (!f)
         return;
     pthread_mutex_lock(&f->mutex);
-    if (f->opens) {
+    if (f->layout == FS_IOMODE_RW) { /* nobody knows better */
         attr->size_bytes = f->size_bytes;
         if (f->time_dirty) {
             attr->mtime = f->mtime;
@@ -457,6 +494,8 @@ enum err fs_client_new(const struct fs_client_args *args,
     pthread_mutex_init(&c->gate_mutex, NULL);
     c->lun = args->lun;
     c->link = args->link;
+    c->link->user = c;
+    c->link->recall = fs_client_recalled;
     c->loop = args->loop;
     c->ledger = args->ledger;
     c->clock = args->clock ? args->clock : clock_system();

@@ -5,6 +5,7 @@
  *   client_transfer.c   from positions in a file to requests on the LUN
  *   client_commit.c  flush and tell the coordinator (I6), in the background too
  *   client_space.c   truncate, allocate, punch, zero, seek
+ *   client_layout.c  getting layouts, and giving them up on recall (I5)
  *   client_store.c   a file as a store     client_path.c  by path, blocking
  *   client_map.c     where blocks are      client_range.c  who is busy where
  *   client_recover.c    what a killed predecessor promised (ledger.h)
@@ -113,7 +114,7 @@ struct fs_file {
     pthread_mutex_t mutex; /* of all below; never held over I/O */
     struct fs_map map;
     struct range_locks ranges;
-    unsigned opens;
+    unsigned opens, writers; /* here; the coordinator knows whether any */
     uint64_t size_bytes;
     fs_time mtime;
     uint64_t junk_end; /* where writes that failed beyond the end ended */
@@ -122,9 +123,17 @@ struct fs_file {
     unsigned dirty_writes;
     uint64_t run_end, run_bytes; /* the last sequential writer */
     uint64_t grant;              /* 0: no layout */
+    fs_iomode layout;            /* what it allows; NONE: nothing is known */
+    bool fresh;                  /* made here, never written: no blocks */
     enum err lost;               /* of a background commit; told once */
     bool turn_busy;
     struct list turn_waiting;
+    /* The recall that is to be answered. */
+    struct task recall_task;
+    struct fs_io recall;
+    uint64_t recall_grant;
+    fs_iomode recall_keep;
+    bool recall_busy, recall_again;
     /* of the holder of the turn */
     struct fs_io *talking;
     struct fs_call call;
@@ -140,6 +149,8 @@ void fs_file_put(struct fs_file *file);
 void fs_io_open(struct fs_io *io);
 void fs_io_close(struct fs_io *io);
 
+/* Begin anew: what it was to do has not happened, or may happen again. */
+void fs_io_again(struct fs_io *io);
 /* Run io->next on its loop, from any thread. */
 void fs_io_wake(struct fs_io *io);
 /* Give up range and turn, if held, and call done. */
@@ -175,6 +186,22 @@ void fs_io_transfer(struct fs_io *io, uint8_t what, uint64_t pos, uint64_t end,
                     void (*then)(struct fs_io *io));
 enum err fs_pieces_init(struct fs_client *client, unsigned pieces);
 void fs_pieces_fini(struct fs_client *client);
+
+/* -- client_layout.c ------------------------------------------------------- */
+
+/* Does the file's layout allow as much?  It goes on doing so while the io has
+ * a range: a recall takes all of the file. */
+bool fs_io_may(const struct fs_io *io, fs_iomode mode);
+/* Under a range: get such a layout, then go on with `next`; or begin anew when
+ * one is being recalled. */
+void fs_io_acquire(struct fs_io *io, fs_iomode mode,
+                   void (*next)(struct fs_io *io));
+/* Under a range and a layout: find out what is at io->pos, have holes up to
+ * io->end allocated if it is to be written; then transfer again. */
+void fs_io_learn(struct fs_io *io, void (*next)(struct fs_io *io));
+void fs_io_recall(struct fs_io *io);
+/* fs_link.recall of the client's link. */
+void fs_client_recalled(struct fs_link *link, const fs_recall *recall);
 
 /* -- client_commit.c ------------------------------------------------------- */
 

@@ -12,6 +12,16 @@ static void io_done(struct fs_io *io)
     fs_io_finish(io, io->error);
 }
 
+/* The layout that is wanted, or the end of the io if there was none to have. */
+static void acquire(struct fs_io *io, fs_iomode mode,
+                    void (*next)(struct fs_io *io))
+{
+    if (io->error)
+        fs_io_finish(io, io->error);
+    else
+        fs_io_acquire(io, mode, next);
+}
+
 /* Up to the end of the file; the LUN is read in whole blocks if the caller's
  * memory takes them. */
 static void read_locked(struct fs_io *io)
@@ -19,6 +29,10 @@ static void read_locked(struct fs_io *io)
     struct fs_file *f = io->file;
     uint64_t end = io->off_bytes + io->len_bytes, size;
 
+    if (io->error || !fs_io_may(io, FS_IOMODE_READ)) {
+        acquire(io, FS_IOMODE_READ, read_locked);
+        return;
+    }
     pthread_mutex_lock(&f->mutex);
     size = f->size_bytes;
     pthread_mutex_unlock(&f->mutex);
@@ -124,10 +138,26 @@ static void write_done(struct fs_io *io)
         fs_io_turn(io, write_turn); /* the ledger is full */
 }
 
-static void write_locked(struct fs_io *io)
+static void write_transfer(struct fs_io *io)
 {
     fs_io_transfer(io, TRANSFER_WRITE, io->off_bytes,
                    io->off_bytes + io->len_bytes, write_done);
+}
+
+/* The layout went while we waited for the range. */
+static bool is_too_late(struct fs_io *io)
+{
+    bool late = !fs_io_may(io, FS_IOMODE_RW);
+
+    if (late)
+        fs_io_again(io);
+    return late;
+}
+
+static void write_locked(struct fs_io *io)
+{
+    if (!is_too_late(io))
+        write_transfer(io);
 }
 
 static bool is_data(const struct fs_file *f, uint64_t off_bytes)
@@ -180,11 +210,41 @@ static void gap_locked(struct fs_io *io)
     struct fs_file *f = io->file;
     uint64_t size;
 
+    if (is_too_late(io))
+        return;
     pthread_mutex_lock(&f->mutex);
     size = f->size_bytes;
     pthread_mutex_unlock(&f->mutex);
     fs_io_transfer(io, TRANSFER_ZERO, size,
                    min_u64(io->off_bytes, io->range.end), gap_zeroed);
+}
+
+/* The first write under a layout gets it with all of the file up to its end in
+ * hand, so that no recall comes in between; only then is the size known. */
+static void first_zeroed(struct fs_io *io)
+{
+    if (io->error)
+        fs_io_finish(io, io->error);
+    else
+        write_transfer(io);
+}
+
+static void first_locked(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+    uint64_t size, junk_end;
+
+    if (io->error || !fs_io_may(io, FS_IOMODE_RW)) {
+        acquire(io, FS_IOMODE_RW, first_locked);
+        return;
+    }
+    pthread_mutex_lock(&f->mutex);
+    size = f->size_bytes;
+    junk_end = min_u64(fs_file_junk_end(f), io->off_bytes);
+    f->run_bytes = io->len_bytes;
+    f->run_end = io->off_bytes + io->len_bytes;
+    pthread_mutex_unlock(&f->mutex);
+    fs_io_transfer(io, TRANSFER_ZERO, size, junk_end, first_zeroed);
 }
 
 uint64_t fs_file_junk_end(const struct fs_file *f)
@@ -207,6 +267,11 @@ void fs_io_write(struct fs_io *io)
     }
     if (!io->len_bytes) {
         fs_io_finish(io, E_OK);
+        return;
+    }
+    if (!fs_io_may(io, FS_IOMODE_RW)) {
+        fs_io_lock(io, RANGE_MODIFY, 0, io->off_bytes + io->len_bytes,
+                   first_locked);
         return;
     }
     pthread_mutex_lock(&f->mutex);

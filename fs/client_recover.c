@@ -49,7 +49,7 @@ static enum err ask_grant(struct fs_client *c, fs_ino ino, uint64_t *ret_grant)
     fs_call_init(&r.call, FS_OP_LAYOUTGET);
     r.call.request.args.fs_args_u.layoutget =
         (fs_layoutget_args){.ino = ino,
-                            .iomode = FS_IOMODE_READ,
+                            .iomode = FS_IOMODE_RW,
                             .len_bytes = FS_BLOCK_BYTES,
                             .min_bytes = FS_BLOCK_BYTES};
     e = ask(c, &r);

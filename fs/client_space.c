@@ -69,6 +69,10 @@ static void setattr_replied(struct fs_io *io)
         pthread_mutex_unlock(&f->mutex);
     }
     fs_call_fini(&f->call);
+    if (e == E_TRY_LATER) {
+        fs_io_again(io);
+        return;
+    }
     if (!e)
         fs_client_overlay(io->client, &io->attr);
     if (!e && !io->from_kernel)
@@ -122,15 +126,37 @@ static void tail_zeroed(struct fs_io *io)
 
 static void setattr_lock(struct fs_io *io);
 
+/* Under a range: is there leave to change the file?  Else it is asked for, and
+ * `next` comes again. */
+static bool acquired(struct fs_io *io, void (*next)(struct fs_io *io))
+{
+    if (failed(io))
+        return false;
+    if (fs_io_may(io, FS_IOMODE_RW))
+        return true;
+    fs_io_acquire(io, FS_IOMODE_RW, next);
+    return false;
+}
+
+/* Without a layout nobody knows the size: all of the file. */
+static uint64_t range_first(struct fs_io *io, uint64_t wanted)
+{
+    return fs_io_may(io, FS_IOMODE_RW) ? min_u64(wanted, size_of(io->file))
+                                       : 0;
+}
+
 /* Zero what a smaller size cuts off in its last block, and what a larger one
  * takes in (see fs_io_write). */
 static void setattr_locked(struct fs_io *io)
 {
-    uint64_t old = size_of(io->file), new = io->setattr.size_bytes;
-    uint64_t from = min_u64(old, new);
-    uint64_t edge = new > old ? junk_end_of(io->file) : align_up(new, BLOCK);
-    uint64_t to = min_u64(edge, max_u64(old, new));
+    uint64_t new = io->setattr.size_bytes, old, from, edge, to;
 
+    if (!acquired(io, setattr_locked))
+        return;
+    old = size_of(io->file);
+    from = min_u64(old, new);
+    edge = new > old ? junk_end_of(io->file) : align_up(new, BLOCK);
+    to = min_u64(edge, max_u64(old, new));
     if (from < io->range.first) {
         fs_io_unlock(io);
         setattr_lock(io);
@@ -141,7 +167,7 @@ static void setattr_locked(struct fs_io *io)
 
 static void setattr_lock(struct fs_io *io)
 {
-    uint64_t from = min_u64(size_of(io->file), io->setattr.size_bytes);
+    uint64_t from = range_first(io, io->setattr.size_bytes);
 
     fs_io_lock(io, RANGE_FREE, from, FILE_BYTES_MAX, setattr_locked);
 }
@@ -213,6 +239,10 @@ static void allocate_replied(struct fs_io *io)
     enum err e = f->call.reply.error;
 
     fs_call_fini(&f->call);
+    if (e == E_TRY_LATER) {
+        fs_io_again(io);
+        return;
+    }
     if (!e)
         allocated(io);
     if (!e && !io->from_kernel)
@@ -293,8 +323,11 @@ static void allocate_lock(struct fs_io *io);
 
 static void allocate_locked(struct fs_io *io)
 {
-    uint64_t size = size_of(io->file);
+    uint64_t size;
 
+    if (!acquired(io, allocate_locked))
+        return;
+    size = size_of(io->file);
     if (grows(io, size) && size < io->range.first) {
         fs_io_unlock(io);
         allocate_lock(io);
@@ -306,13 +339,11 @@ static void allocate_locked(struct fs_io *io)
 
 static void allocate_lock(struct fs_io *io)
 {
-    uint64_t size = size_of(io->file), first = io->off_bytes;
-    uint64_t end = end_of(io);
+    bool grows_perhaps = !(io->mode & FS_FALLOC_KEEP_SIZE);
+    uint64_t first = grows_perhaps ? range_first(io, io->off_bytes)
+                                   : io->off_bytes;
+    uint64_t end = grows_perhaps ? FILE_BYTES_MAX : end_of(io);
 
-    if (!(io->mode & FS_FALLOC_KEEP_SIZE)) {
-        first = min_u64(first, size);
-        end = FILE_BYTES_MAX;
-    }
     fs_io_lock(io, RANGE_FREE, first, end, allocate_locked);
 }
 
@@ -345,7 +376,10 @@ static void seek_replied(struct fs_io *io)
     if (!e)
         io->off_bytes = f->call.reply.result.fs_result_u.seek_off_bytes;
     fs_call_fini(&f->call);
-    fs_io_finish(io, e);
+    if (e == E_TRY_LATER)
+        fs_io_again(io);
+    else
+        fs_io_finish(io, e);
 }
 
 static void seek_send(struct fs_io *io)

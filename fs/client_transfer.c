@@ -330,90 +330,6 @@ static bool direct(struct fs_io *io, const struct map_run *run, uint64_t len,
     return true;
 }
 
-/* -- layouts --------------------------------------------------------------- */
-
-static bool readable(enum map_state state)
-{
-    return state != MAP_UNKNOWN;
-}
-
-static bool writable(enum map_state state)
-{
-    return state == MAP_INVALID || state == MAP_DATA;
-}
-
-/* How far to ask for.  Blocks that are there already: all of them, it costs
- * nothing.  Holes: ahead of one who writes on and on, twice as far each time;
- * for one who jumps about, no more than needed. */
-static uint64_t ahead_of(const struct fs_io *io, const struct map_run *run)
-{
-    const struct fs_file *f = io->file;
-    uint64_t here = run->count * BLOCK, need = io->end - io->pos, ahead;
-
-    if (run->state == MAP_READ)
-        return here;
-    if (io->end < f->size_bytes && f->run_bytes <= io->len_bytes)
-        return min_u64(here, need);
-    ahead = min_u64(max_u64(f->run_bytes, AHEAD_BYTES_MIN), AHEAD_BYTES_MAX);
-    return min_u64(here, max_u64(need, ahead));
-}
-
-static void layout_replied(struct fs_io *io)
-{
-    struct fs_file *f = io->file;
-    const fs_layout *l = &f->call.reply.result.fs_result_u.layoutget;
-    bool rw = f->call.request.args.fs_args_u.layoutget.iomode == FS_IOMODE_RW;
-    enum err e = f->call.reply.error;
-    struct map_run run = {0};
-
-    if (!e) {
-        pthread_mutex_lock(&f->mutex);
-        f->grant = l->grant;
-        e = fs_map_insert(&f->map, l->extents.extents_val,
-                          l->extents.extents_len, rw,
-                          store_size(f->client->lun) / BLOCK);
-        run = fs_map_find(&f->map, io->pos / BLOCK, 1);
-        pthread_mutex_unlock(&f->mutex);
-    }
-    if (!e && !(rw ? writable(run.state) : readable(run.state)))
-        e = E_PROTOCOL;
-    fs_call_fini(&f->call);
-    fs_io_turn_end(io);
-    if (e)
-        io->error = e;
-    transfer_more(io);
-}
-
-/* Under the turn: somebody may have asked in the meantime. */
-static void layout_ask(struct fs_io *io)
-{
-    struct fs_file *f = io->file;
-    uint64_t block = io->pos / BLOCK, first = block * BLOCK, len;
-    struct fs_call *call;
-    struct map_run run;
-    bool rw;
-
-    pthread_mutex_lock(&f->mutex);
-    run = fs_map_find(&f->map, block, MAP_BLOCKS_MAX - block);
-    rw = io->transfer != TRANSFER_READ && run.state != MAP_UNKNOWN;
-    len = rw ? ahead_of(io, &run) : FILE_BYTES_MAX - first;
-    pthread_mutex_unlock(&f->mutex);
-    if (rw ? writable(run.state) : readable(run.state)) {
-        fs_io_turn_end(io);
-        transfer_more(io);
-        return;
-    }
-    len = align_up(max_u64(len, 1), BLOCK);
-    call = fs_io_call(io, FS_OP_LAYOUTGET);
-    call->request.args.fs_args_u.layoutget = (fs_layoutget_args){
-        .ino = f->ino,
-        .iomode = rw ? FS_IOMODE_RW : FS_IOMODE_READ,
-        .off_bytes = first,
-        .len_bytes = len,
-        .min_bytes = min_u64(len, align_up(io->end, BLOCK) - first)};
-    fs_io_send(io, layout_replied);
-}
-
 /* -- the pass -------------------------------------------------------------- */
 
 /* What is at io->pos; makes sure that a first write can be recorded. */
@@ -477,6 +393,16 @@ static bool step_zero(struct fs_io *io, const struct map_run *run)
     return true;
 }
 
+static bool readable(enum map_state state)
+{
+    return state != MAP_UNKNOWN;
+}
+
+static bool writable(enum map_state state)
+{
+    return state == MAP_INVALID || state == MAP_DATA;
+}
+
 /* Hand down the next stretch.  False: not now. */
 static bool step(struct fs_io *io)
 {
@@ -522,7 +448,7 @@ static void transfer_more(struct fs_io *io)
     if (io->inflight || io->queued)
         return;
     if (io->ask)
-        fs_io_turn(io, layout_ask);
+        fs_io_learn(io, transfer_more);
     else if (io->modify)
         lock_harder(io);
     else

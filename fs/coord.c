@@ -93,10 +93,8 @@ static void work(struct fs_coord *c)
         coord_batch(c);
     if (c->meta && !c->offline)
         more = coord_clean(c);
-    if (c->offline) {
-        coord_refuse(c, &c->inbox);
-        coord_refuse(c, &c->parked);
-    }
+    if (c->offline)
+        coord_refuse_all(c);
     coord_publish(c);
     if (more || !is_idle(c))
         coord_wake(c);
@@ -189,8 +187,7 @@ static enum err job_stop(struct fs_coord *c, struct coord_job *job)
         loop_run_until(c->loop, &c->discards_idle);
     }
     loop_run_until(c->loop, &c->discards_idle);
-    coord_refuse(c, &c->inbox);
-    coord_refuse(c, &c->parked);
+    coord_refuse_all(c);
     coord_close(c);
     return E_OK;
 }
@@ -199,15 +196,26 @@ static enum err job_stop(struct fs_coord *c, struct coord_job *job)
 
 static void link_send(struct fs_link *link, struct fs_call *call)
 {
-    struct fs_coord *c = container_of(link, struct fs_coord, link);
+    struct coord_session *s = container_of(link, struct coord_session, link);
 
     call->via = link;
     call->from = loop_self();
     call->task.run = coord_receive;
-    loop_post(c->loop, &call->task);
+    loop_post(s->coord->loop, &call->task);
 }
 
 static const struct fs_link_ops link_ops = {.send = link_send};
+
+static void session_enter(struct fs_coord *c, struct coord_session *s,
+                          const struct fs_sender *who)
+{
+    s->link.ops = &link_ops;
+    s->coord = c;
+    s->who = *who;
+    pthread_mutex_lock(&c->lock);
+    list_push_back(&c->sessions, &s->at);
+    pthread_mutex_unlock(&c->lock);
+}
 
 static void coord_free(struct fs_coord *c)
 {
@@ -237,7 +245,7 @@ static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
 
     if (!c)
         return E_NOMEM;
-    c->link.ops = &link_ops;
+    list_init(&c->sessions);
     c->lun = lun;
     c->args = *args;
     if (!c->args.clock)
@@ -256,6 +264,9 @@ static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
     list_init(&c->jobs);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
+    c->local.local = true;
+    session_enter(c, &c->local,
+                  &(struct fs_sender){args->node, args->incarnation});
     e = reactor_start(&loop, &c->reactor);
     if (e) {
         free(c);
@@ -290,7 +301,29 @@ void fs_coord_settle(struct fs_coord *coord)
 
 struct fs_link *fs_coord_link(struct fs_coord *coord)
 {
-    return &coord->link;
+    return &coord->local.link;
+}
+
+enum err fs_coord_join(struct fs_coord *coord, const struct fs_sender *who,
+                       struct fs_link **ret_link)
+{
+    struct coord_session *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return E_NOMEM;
+    session_enter(coord, s, who);
+    *ret_link = &s->link;
+    return E_OK;
+}
+
+void fs_coord_leave(struct fs_link *link)
+{
+    struct coord_session *s = container_of(link, struct coord_session, link);
+
+    pthread_mutex_lock(&s->coord->lock);
+    list_remove(&s->at);
+    pthread_mutex_unlock(&s->coord->lock);
+    free(s);
 }
 
 void fs_coord_stop(struct fs_coord *coord)

@@ -40,8 +40,17 @@ struct coord_job {
     bool done; /* lock: coord->lock */
 };
 
-struct fs_coord {
+/* One run of a node that sends calls; the link is its end here. */
+struct coord_session {
     struct fs_link link;
+    struct fs_coord *coord;
+    struct fs_sender who;
+    bool local; /* this process: we fill its headers */
+    struct list at;
+};
+
+struct fs_coord {
+    struct coord_session local;
     struct store *lun;
     struct fs_coord_args args;
     char host[FS_HOST_NAME_MAX + 1];
@@ -70,7 +79,8 @@ struct fs_coord {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct fs_coord_info info;
-    struct db *reader; /* of a live check: its snapshot pins the log */
+    struct list sessions; /* of nodes */
+    struct db *reader;    /* of a live check: its snapshot pins the log */
 };
 
 /* The chunk functions' view. */
@@ -91,6 +101,8 @@ MUST_CHECK enum err coord_snapshot(struct fs_coord *c, struct super *ret_super,
 void coord_batch(struct fs_coord *c);
 /* Answer everything in the list with E_VOL_OFFLINE. */
 void coord_refuse(struct fs_coord *c, struct list *calls);
+/* Everything that waits, whatever for. */
+void coord_refuse_all(struct fs_coord *c);
 void coord_receive(struct task *task);
 
 /* coord_clean.c: between two transactions, have room in log and database for

@@ -46,10 +46,22 @@ void coord_refuse(struct fs_coord *c, struct list *calls)
     }
 }
 
+void coord_refuse_all(struct fs_coord *c)
+{
+    coord_refuse(c, &c->inbox);
+    coord_refuse(c, &c->parked);
+    if (!c->meta)
+        return;
+    share_take_waiting(c->meta, &c->inbox);
+    coord_refuse(c, &c->inbox);
+    coord_refuse(c, &c->meta->sent_back);
+}
+
 void coord_receive(struct task *task)
 {
     struct fs_call *call = container_of(task, struct fs_call, task);
-    struct fs_coord *c = container_of(call->via, struct fs_coord, link);
+    struct fs_coord *c =
+        container_of(call->via, struct coord_session, link)->coord;
 
     list_push_back(&c->inbox, &call->link);
     coord_wake(c);
@@ -84,12 +96,18 @@ static bool batch_writes(struct fs_coord *c, uint32_t max)
     return false;
 }
 
-/* The sender's part of the header: one slot per call of the batch (I7). */
+/* Who sends it; and this process's part of the header: one slot per call of the
+ * batch (I7). */
 static void address(struct fs_coord *c, struct fs_call *call, uint32_t slot)
 {
+    const struct coord_session *s =
+        container_of(call->via, struct coord_session, link);
     struct fs_request *request = &call->request;
     const struct fs_once *once = &call->once;
 
+    call->sender = s->who;
+    if (!s->local)
+        return;
     memcpy(request->volume, c->super.uuid, sizeof request->volume);
     request->epoch = c->super.epoch;
     request->node = c->args.node;
@@ -147,21 +165,21 @@ static enum err next_slice(struct fs_coord *c, struct batch *b)
 
 /* Run one call, slice by slice.  An error loses the whole transaction. */
 static enum err batch_run(struct fs_coord *c, struct batch *b,
-                          struct fs_call *call)
+                          struct fs_call *call, enum meta_then *ret_then)
 {
-    bool more;
-    enum err e = meta_run(c->meta, &call->request, &call->reply, &more);
+    enum err e = meta_run(c->meta, call, ret_then);
 
-    while (!e && more) {
+    while (!e && *ret_then == META_MORE) {
         e = next_slice(c, b);
         clear_reply(call);
         if (e)
             break;
         if (check_room(c, call)) {
             call->reply.error = E_VOL_FULL;
+            *ret_then = META_ANSWER;
             break;
         }
-        e = meta_run(c->meta, &call->request, &call->reply, &more);
+        e = meta_run(c->meta, call, ret_then);
     }
     return e;
 }
@@ -190,6 +208,7 @@ static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
 {
     while (b->calls < max && !list_empty(&c->inbox) && !batch_is_long(c, b)) {
         struct fs_call *call = call_of(c->inbox.next);
+        enum meta_then then = META_ANSWER;
         enum err e = check_room(c, call);
 
         if (c->offline)
@@ -200,15 +219,48 @@ static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
         address(c, call, b->calls++);
         call->reply.error = e;
         if (!e)
-            e = batch_run(c, b, call);
+            e = batch_run(c, b, call, &then);
         else
             e = E_OK;
-        if (e || !batch_park(c, call))
+        if (e || (then == META_ANSWER && !batch_park(c, call)))
             list_push_back(&b->done, &call->link);
         if (e)
             return e;
     }
     return E_OK;
+}
+
+static void tell(struct fs_coord *c, const struct fs_sender *who,
+                 const fs_recall *recall)
+{
+    pthread_mutex_lock(&c->lock);
+    list_for_each (node, &c->sessions) {
+        struct coord_session *s = container_of(node, struct coord_session, at);
+
+        if (s->who.node == who->node &&
+            s->who.incarnation == who->incarnation && s->link.recall)
+            s->link.recall(&s->link, recall);
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* What the batch means for those who share its files, after its answers: a
+ * recall must not overtake the grant that it takes back. */
+static void share(struct fs_coord *c)
+{
+    struct fs_sender who;
+    struct list *node;
+    fs_recall recall;
+
+    while (share_next_recall(c->meta, &who, &recall))
+        tell(c, &who, &recall);
+    while ((node = list_pop_front(&c->meta->sent_back)))
+        answer(c, call_of(node));
+    while (!list_empty(&c->meta->ready)) {
+        node = c->meta->ready.prev;
+        list_remove(node);
+        list_push_front(&c->inbox, node);
+    }
 }
 
 void coord_batch(struct fs_coord *c)
@@ -233,4 +285,5 @@ void coord_batch(struct fs_coord *c)
     }
     while ((node = list_pop_front(&b.done)))
         answer(c, call_of(node));
+    share(c);
 }

@@ -130,6 +130,15 @@ void fs_coord_settle(struct fs_coord *coord);
  * was sent is answered. */
 struct fs_link *fs_coord_link(struct fs_coord *coord);
 
+/* The end here of another node's link: its calls come with headers of its own.
+ * Any thread; does not block.  Errors: E_NOMEM. */
+MUST_CHECK enum err fs_coord_join(struct fs_coord *coord,
+                                  const struct fs_sender *who,
+                                  struct fs_link **ret_link);
+/* All its calls are answered, and it makes no more; what it has of files it
+ * goes on having: it may come again (I10). */
+void fs_coord_leave(struct fs_link *link);
+
 /* Answer what was sent, reclaim, checkpoint, release the claim; NULL is fine.
  * No client sends any more.  Context: any thread that may block. */
 void fs_coord_stop(struct fs_coord *coord);
@@ -216,6 +225,7 @@ enum fs_io_op {
     FS_IO_SETATTR,  /* setattr -> attr.  Truncates, too */
     FS_IO_ALLOCATE, /* mode: bits of fallocate(2), off, len */
     FS_IO_SEEK,     /* off, hole -> off */
+    FS_IO_RECALL,   /* the client's own: gives up a layout */
     FS_IO_OP_COUNT
 };
 
@@ -243,6 +253,7 @@ struct fs_io {
     struct task task;
     void (*next)(struct fs_io *io); /* when the task runs */
     void (*then)(struct fs_io *io); /* when transfer or commit is through */
+    void (*asked)(struct fs_io *io); /* when a layout has come */
     struct list link;               /* of the one queue it waits in */
     struct fs_range {
         struct list link, granted;
@@ -252,6 +263,7 @@ struct fs_io {
     } range;
     enum err error;
     uint8_t transfer;  /* what goes on between pos and end */
+    fs_iomode wants;   /* the layout that is asked for */
     uint64_t pos, end; /* bytes in the file */
     uint64_t cursor;   /* SYNC: a block; ALLOCATE: an edge */
     uint32_t inflight, batch;

@@ -196,12 +196,15 @@ static enum err run_in_savepoint(struct op *op, const struct op_row *row)
     return e ? e : undo;
 }
 
-enum err meta_run(struct meta *m, const fs_request *request, fs_reply *reply,
-                  bool *ret_more)
+enum err meta_run(struct meta *m, struct fs_call *call,
+                  enum meta_then *ret_then)
 {
+    const fs_request *request = &call->request;
+    fs_reply *reply = &call->reply;
     const struct op_row *row = op_row(request->args.op);
     struct op op = {
         .m = m,
+        .sender = &call->sender,
         .request = request,
         .reply = reply,
         .now_ns = (int64_t)clock_wall_ns(m->clock),
@@ -210,7 +213,7 @@ enum err meta_run(struct meta *m, const fs_request *request, fs_reply *reply,
 
     reply->result.op = request->args.op;
     reply->epoch = m->epoch;
-    *ret_more = false;
+    *ret_then = META_ANSWER;
     if (!e && row->flags & OP_FACT) {
         e = reply_replay(&op);
         if (e == E_NODATA)
@@ -221,11 +224,16 @@ enum err meta_run(struct meta *m, const fs_request *request, fs_reply *reply,
         e = row->run(&op);
     }
     reply->error = e;
-    *ret_more = !e && op.more;
     /* SQLite rolls the whole transaction back on some errors. */
-    if (!sqlite3_get_autocommit(m->db->conn))
-        return E_OK;
-    return e ? e : E_VOL_OFFLINE;
+    if (sqlite3_get_autocommit(m->db->conn))
+        return e ? e : E_VOL_OFFLINE;
+    if (!e && op.more)
+        *ret_then = META_MORE;
+    if (e == E_TRY_LATER) {
+        *ret_then = META_WAIT;
+        share_wait(m, call, op.behind, op.others);
+    }
+    return E_OK;
 }
 
 /* -- opening --------------------------------------------------------------- */
@@ -282,6 +290,9 @@ enum err meta_new(const struct meta_args *args, struct diag *why,
     m->generation = (uint32_t)crc32(0, args->super->uuid, 16) | 1;
     for (int i = 0; i < FILE_BUCKETS; i++)
         list_init(&m->files[i]);
+    list_init(&m->recalls);
+    list_init(&m->sent_back);
+    list_init(&m->ready);
     e = check_uuid(m, args->super);
     if (e)
         return diag_fail(why, e, "the database is of another volume: %s",
@@ -296,12 +307,12 @@ enum err meta_new(const struct meta_args *args, struct diag *why,
 
 void meta_free(struct meta *m)
 {
+    struct list *node;
+
     if (!m)
         return;
     for (int i = 0; i < FILE_BUCKETS; i++)
-        list_for_each (node, &m->files[i]) {
-            list_remove(node);
-            free(container_of(node, struct file, link));
-        }
+        while ((node = list_pop_front(&m->files[i])))
+            file_free(container_of(node, struct file, link));
     free(m);
 }

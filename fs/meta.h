@@ -1,9 +1,10 @@
 /* fs/meta.h - what each operation does to the tables of a volume.
  *
  *   meta.c        the table of operations; one operation in its savepoint
- *   inode.c       rows of inodes; who has which file open (RAM)
+ *   inode.c       rows of inodes
  *   meta_name.c meta_rename.c meta_dir.c      names
  *   meta_attr.c meta_xattr.c acl.c            attributes
+ *   meta_share.c  who has which file open or a layout of it, and who waits
  *   meta_open.c meta_layout.c meta_alloc.c    opens, layouts, fallocate, seek
  *   meta_handle.c                             ownership of VM disks
  *   extent.c      file block -> LUN block     space.c   free space, reclaiming
@@ -38,13 +39,26 @@ struct meta_counts {
     uint64_t next_ino, ino_limit; /* next_ino ≤ ino_limit, the stored one */
 };
 
+/* What one run of a node has of a file. */
+struct hold {
+    struct list link;
+    struct file *file;
+    struct fs_sender who;
+    bool open, write;
+    uint64_t grant; /* of its layout; 0: none */
+    fs_iomode layout;
+    bool recalled; /* asked to go down to `keep`, and not there yet */
+    fs_iomode keep;
+    struct list recall_link; /* not yet told */
+};
+
 /* A file that somebody has open or has a layout of. */
 struct file {
     struct list link;
     fs_ino ino;
-    uint32_t opens, writers;
-    uint64_t grant; /* of its layout; 0: none */
-    bool ahead;     /* has a row in table `ahead` */
+    struct list holds;   /* one of each node at most */
+    struct list waiting; /* calls, in the order of their coming */
+    bool ahead;          /* has a row in table `ahead` */
 };
 
 enum { FILE_BUCKETS = 4096 };
@@ -64,6 +78,10 @@ struct meta {
     bool reap_wanted; /* an orphan lost its last user */
     bool reap_held;   /* not all users are known yet */
     struct list files[FILE_BUCKETS];
+    /* For coord.c, after the commit: what to tell, answer, run again. */
+    struct list recalls;   /* of holds */
+    struct list sent_back; /* calls, answered E_TRY_LATER */
+    struct list ready;     /* calls that waited behind a file */
 };
 
 /* Load the counts.  Ownership: db and clock outlive it. */
@@ -81,19 +99,27 @@ void meta_free(struct meta *m);
 /* One operation. */
 struct op {
     struct meta *m;
+    const struct fs_sender *sender;
     const fs_request *request;
     fs_reply *reply;
     int64_t now_ns;
     bool more; /* commit, then call the handler again: it has done a slice */
+    /* With E_TRY_LATER: what others have of the file must be `others` first. */
+    struct file *behind;
+    fs_iomode others;
 };
 #define OP_ARGS(op, member)   (&(op)->request->args.fs_args_u.member)
 #define OP_RESULT(op, member) (&(op)->reply->result.fs_result_u.member)
 
-/* Carry out request and fill reply.  *ret_more: the transaction must be
- * committed and the same call be run again.  reply->error is the answer; the
- * return value is E_OK unless the transaction itself is lost. */
-MUST_CHECK enum err meta_run(struct meta *m, const fs_request *request,
-                             fs_reply *reply, bool *ret_more);
+/* Carry out call->request and fill call->reply.  reply->error is the answer;
+ * the return value is E_OK unless the transaction itself is lost. */
+enum meta_then {
+    META_ANSWER, /* after the commit */
+    META_MORE,   /* commit, then run the same call again */
+    META_WAIT    /* the call is not ours any more: it waits behind a file */
+};
+MUST_CHECK enum err meta_run(struct meta *m, struct fs_call *call,
+                             enum meta_then *ret_then);
 /* May the operation write?  How many pages of the database must be left for
  * it, so that what gives space back never finds it full? */
 bool meta_op_writes(fs_op op);
@@ -138,12 +164,41 @@ static inline bool inode_is(const struct inode *inode, uint32_t type)
 /* One link less; the last one makes an orphan, or ends it at once. */
 MUST_CHECK enum err inode_unlink(const struct op *op, struct inode *inode);
 
+/* -- meta_share.c ---------------------------------------------------------- */
+
 struct file *file_find(struct meta *m, fs_ino ino);
-/* Errors: E_NOMEM. */
-MUST_CHECK enum err file_get(struct meta *m, fs_ino ino,
-                             struct file **ret_file);
-/* Forget it if nobody uses it any more. */
-void file_put(struct meta *m, struct file *file);
+bool file_has_writer(const struct file *file);
+/* What the sender has of the file; NULL: nothing. */
+struct hold *hold_find(const struct file *file, const struct fs_sender *who);
+/* The same, made if need be.  Errors: E_NOMEM. */
+MUST_CHECK enum err hold_get(const struct op *op, fs_ino ino,
+                             struct file **ret_file, struct hold **ret_hold);
+/* Forget hold and file if they are nothing any more. */
+void hold_put(struct file *file, struct hold *hold);
+void hold_open(struct meta *m, struct hold *hold, bool write);
+/* Does nobody else have anything of it? */
+bool file_is_alone(const struct file *file, const struct hold *hold);
+void file_free(struct file *file);
+
+/* For a handler, before it changes anything: E_OK, or E_TRY_LATER until the
+ * layouts that others have of the file are no more than `others`. */
+MUST_CHECK enum err share_claim(struct op *op, fs_ino ino, fs_iomode others);
+/* The same for who wants a layout: in turn with those who wait. */
+MUST_CHECK enum err share_claim_layout(struct op *op, fs_ino ino,
+                                       fs_iomode mode);
+/* Does another node write it, so that the row may not have its size? */
+bool share_is_written(struct meta *m, fs_ino ino, const struct fs_sender *who);
+/* Have the call wait, and recall what is in its way. */
+void share_wait(struct meta *m, struct fs_call *call, struct file *behind,
+                fs_iomode others);
+/* The layout is given up down to this: those who wait try again. */
+void share_lower(struct meta *m, struct file *file, struct hold *hold,
+                 fs_iomode layout);
+/* The next recall that nobody has been told of.  False: none. */
+bool share_next_recall(struct meta *m, struct fs_sender *ret_who,
+                       fs_recall *ret_recall);
+/* All calls that wait, to be answered otherwise. */
+void share_take_waiting(struct meta *m, struct list *to);
 
 /* -- meta_dir.c ------------------------------------------------------------ */
 

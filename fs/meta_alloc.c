@@ -117,8 +117,10 @@ enum err op_fallocate(struct op *op)
     const fs_fallocate_args *args = OP_ARGS(op, fallocate);
     uint64_t end = args->off_bytes + args->len_bytes;
     struct inode inode;
-    enum err e = inode_get(op->m, args->ino, &inode);
+    enum err e = share_claim(op, args->ino, FS_IOMODE_NONE);
 
+    if (!e)
+        e = inode_get(op->m, args->ino, &inode);
     if (!e)
         e = check_fallocate(op, &inode);
     if (!e)
@@ -146,8 +148,10 @@ enum err op_seek(struct op *op)
     uint64_t at = args->off_bytes / FS_BLOCK_BYTES, size;
     struct inode inode;
     fs_extent x;
-    enum err e = inode_get(op->m, args->ino, &inode);
+    enum err e = share_claim(op, args->ino, FS_IOMODE_READ);
 
+    if (!e)
+        e = inode_get(op->m, args->ino, &inode);
     if (e)
         return e;
     size = inode.attr.size_bytes;

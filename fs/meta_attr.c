@@ -9,8 +9,10 @@
 enum err op_getattr(struct op *op)
 {
     struct inode inode;
-    enum err e = inode_get(op->m, *OP_ARGS(op, getattr), &inode);
+    enum err e = share_claim(op, *OP_ARGS(op, getattr), FS_IOMODE_READ);
 
+    if (!e)
+        e = inode_get(op->m, *OP_ARGS(op, getattr), &inode);
     if (!e)
         *OP_RESULT(op, getattr) = inode.attr;
     return e;
@@ -107,8 +109,12 @@ enum err op_setattr(struct op *op)
 {
     const fs_setattr_args *args = OP_ARGS(op, setattr);
     struct inode inode;
-    enum err e = inode_get(op->m, args->ino, &inode);
+    enum err e =
+        share_claim(op, args->ino,
+                    args->mask & FS_SET_SIZE ? FS_IOMODE_NONE : FS_IOMODE_READ);
 
+    if (!e)
+        e = inode_get(op->m, args->ino, &inode);
     if (e)
         return e;
     inode_changed(op, &inode);

@@ -107,8 +107,9 @@ enum err dir_empty(struct meta *m, fs_ino ino)
 
 /* -- READDIR --------------------------------------------------------------- */
 
-static enum err read_entry(struct meta *m, fs_dirent *ret_entry)
+static enum err read_entry(const struct op *op, fs_dirent *ret_entry)
 {
+    struct meta *m = op->m;
     enum { COOKIE_COLUMN = 15, NAME_COLUMN = 16 };
     struct inode inode;
     const char *name;
@@ -123,6 +124,7 @@ static enum err read_entry(struct meta *m, fs_dirent *ret_entry)
     inode_read(m, SQL_DENTRY_LIST, &inode);
     ret_entry->ino = inode.attr.ino;
     ret_entry->attr = inode.attr;
+    ret_entry->is_written = share_is_written(m, inode.attr.ino, op->sender);
     ret_entry->cookie = db_u64(m->db, SQL_DENTRY_LIST, COOKIE_COLUMN);
     return E_OK;
 }
@@ -148,7 +150,7 @@ enum err op_readdir(struct op *op)
     while (!e) {
         uint32_t n = result->entries.entries_len;
 
-        e = read_entry(m, &result->entries.entries_val[n]);
+        e = read_entry(op, &result->entries.entries_val[n]);
         if (e) {
             db_end(m->db, SQL_DENTRY_LIST);
             return e;

@@ -84,8 +84,8 @@ enum err handle_allows(const struct op *op, fs_ino ino,
         return e;
     holder = lm_handle_guard(rows, count,
                              &(struct lm_handle){
-                                 .node = op->request->node,
-                                 .incarnation = op->request->incarnation,
+                                 .node = op->sender->node,
+                                 .incarnation = op->sender->incarnation,
                                  .generation = under_generation,
                              });
     return holder ? held_by(op, holder) : E_OK;
@@ -140,8 +140,8 @@ static struct lm_handle wanted(const struct op *op, const fs_handle_args *args)
 {
     struct lm_handle h = {
         .mode = args->mode == FS_HANDLE_EX ? LM_EX : LM_PR,
-        .node = op->request->node,
-        .incarnation = op->request->incarnation,
+        .node = op->sender->node,
+        .incarnation = op->sender->incarnation,
         .generation = args->generation,
     };
 
@@ -166,7 +166,7 @@ enum err op_handle_get(struct op *op)
         e = load_rows(op->m, args->ino, &rows, &count);
     if (e)
         return e;
-    if (want.mode == LM_EX && file && file->writers)
+    if (want.mode == LM_EX && file && file_has_writer(file))
         return E_BUSY; /* somebody has it open for writing */
     holder = lm_handle_get(rows, count, &want, &want.generation);
     if (holder)

@@ -91,8 +91,8 @@ static enum err list_extents(struct op *op, fs_ino ino,
     return E_OK;
 }
 
-static enum err layoutget_rw(struct op *op, struct inode *inode,
-                             struct file *file)
+static enum err layoutget_allocate(struct op *op, struct inode *inode,
+                                   struct file *file)
 {
     const fs_layoutget_args *args = OP_ARGS(op, layoutget);
     struct block_range want = {
@@ -107,7 +107,7 @@ static enum err layoutget_rw(struct op *op, struct inode *inode,
     return e ? e : note_ahead(op->m, file);
 }
 
-static enum err layoutget_read(struct op *op, const struct inode *inode)
+static enum err layoutget_list(struct op *op, const struct inode *inode)
 {
     const fs_layoutget_args *args = OP_ARGS(op, layoutget);
 
@@ -123,43 +123,52 @@ enum err op_layoutget(struct op *op)
     const fs_layoutget_args *args = OP_ARGS(op, layoutget);
     struct inode inode;
     struct file *file;
+    struct hold *hold;
     enum err e = inode_get(op->m, args->ino, &inode);
 
     if (!e && !inode_is(&inode, S_IFREG))
         e = E_INVAL;
-    if (!e && (!args->len_bytes || args->min_bytes > args->len_bytes))
+    if (!e && (!args->len_bytes || args->min_bytes > args->len_bytes ||
+               (args->iomode != FS_IOMODE_RW &&
+                (args->iomode != FS_IOMODE_READ || args->allocate))))
         e = E_INVAL;
     if (!e && !range_ok(args->off_bytes, args->len_bytes, FS_FILE_BYTES_MAX))
         e = E_TOO_BIG;
     if (!e)
-        e = file_get(op->m, args->ino, &file);
+        e = share_claim_layout(op, args->ino, args->iomode);
+    if (!e)
+        e = hold_get(op, args->ino, &file, &hold);
     if (e)
         return e;
-    if (args->iomode == FS_IOMODE_RW)
-        e = layoutget_rw(op, &inode, file);
+    if (args->allocate)
+        e = layoutget_allocate(op, &inode, file);
     else
-        e = layoutget_read(op, &inode);
+        e = layoutget_list(op, &inode);
     if (e) {
-        file_put(op->m, file);
+        hold_put(file, hold);
         return e;
     }
-    if (!file->grant)
-        file->grant = ++op->m->last_grant;
-    OP_RESULT(op, layoutget)->grant = file->grant;
+    if (!hold->grant)
+        hold->grant = ++op->m->last_grant;
+    if (hold->layout < args->iomode)
+        hold->layout = args->iomode;
+    OP_RESULT(op, layoutget)->grant = hold->grant;
     OP_RESULT(op, layoutget)->size_bytes = inode.attr.size_bytes;
     return E_OK;
 }
 
 /* -- LAYOUTCOMMIT, LAYOUTRETURN -------------------------------------------- */
 
-static enum err check_grant(struct meta *m, fs_ino ino, uint64_t grant,
-                            struct file **ret_file)
+static enum err check_grant(const struct op *op, fs_ino ino, uint64_t grant,
+                            struct file **ret_file, struct hold **ret_hold)
 {
-    struct file *file = file_find(m, ino);
+    struct file *file = file_find(op->m, ino);
+    struct hold *hold = file ? hold_find(file, op->sender) : NULL;
 
-    if (!file || !file->grant || file->grant != grant)
+    if (!hold || !hold->grant || hold->grant != grant)
         return E_STALE;
     *ret_file = file;
+    *ret_hold = hold;
     return E_OK;
 }
 
@@ -202,8 +211,11 @@ enum err op_layoutcommit(struct op *op)
     unsigned budget = META_SLICE_EXTENTS;
     struct inode inode;
     struct file *file;
-    enum err e = check_grant(op->m, args->ino, args->grant, &file);
+    struct hold *hold;
+    enum err e = check_grant(op, args->ino, args->grant, &file, &hold);
 
+    if (!e && hold->layout != FS_IOMODE_RW)
+        e = E_STALE;
     if (!e)
         e = inode_get(op->m, args->ino, &inode);
     if (!e && args->size_bytes > FS_FILE_BYTES_MAX)
@@ -227,13 +239,17 @@ enum err op_layoutreturn(struct op *op)
 {
     const fs_layoutreturn_args *args = OP_ARGS(op, layoutreturn);
     struct file *file;
-    enum err e = check_grant(op->m, args->ino, args->grant, &file);
+    struct hold *hold;
+    enum err e = check_grant(op, args->ino, args->grant, &file, &hold);
 
+    if (!e && args->keep >= FS_IOMODE_RW)
+        e = E_INVAL;
     if (e)
         return e;
-    file->grant = 0;
-    if (!file->opens)
+    share_lower(op->m, file, hold,
+                args->keep < hold->layout ? args->keep : hold->layout);
+    if (!hold->open)
         op->m->reap_wanted = true;
-    file_put(op->m, file);
+    hold_put(file, hold);
     return E_OK;
 }

@@ -28,6 +28,8 @@ enum err op_lookup(struct op *op)
     else
         e = dentry_get(op->m, args->parent, args->name, &dentry);
     if (!e)
+        e = share_claim(op, dentry.ino, FS_IOMODE_READ);
+    if (!e)
         e = inode_get(op->m, dentry.ino, &inode);
     if (e)
         return e == E_STALE ? E_CORRUPT : e; /* an entry that leads nowhere */
@@ -127,6 +129,7 @@ enum err op_create(struct op *op)
     struct meta *m = op->m;
     struct inode dir, inode;
     struct file *file;
+    struct hold *hold;
     enum err e = check_create(args);
 
     if (!e)
@@ -142,14 +145,11 @@ enum err op_create(struct op *op)
     inode_modified(op, &dir);
     e = inode_put(m, &dir);
     if (!e && args->open)
-        e = file_get(m, inode.attr.ino, &file);
+        e = hold_get(op, inode.attr.ino, &file, &hold);
     if (e)
         return e;
-    if (args->open) {
-        file->opens++;
-        file->writers++; /* who creates may write */
-        m->opens++;
-    }
+    if (args->open)
+        hold_open(m, hold, true); /* who creates may write */
     *OP_RESULT(op, create) = inode.attr;
     return E_OK;
 }
@@ -161,8 +161,10 @@ enum err op_link(struct op *op)
     const fs_link_args *args = OP_ARGS(op, link);
     struct meta *m = op->m;
     struct inode dir, inode;
-    enum err e = inode_get(m, args->ino, &inode);
+    enum err e = share_claim(op, args->ino, FS_IOMODE_READ);
 
+    if (!e)
+        e = inode_get(m, args->ino, &inode);
     if (e)
         return e;
     if (inode_is(&inode, S_IFDIR))

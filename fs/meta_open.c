@@ -1,5 +1,5 @@
 /* fs/meta_open.c - OPEN and CLOSE: an unlinked file lives while it is open.
- * Opens are in RAM only: after a restart nobody has anything open.
+ * Opens are in RAM only (meta_share.c): after a restart nobody has any.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/extent.h"
 #include "fs/space.h"
@@ -9,17 +9,16 @@ enum err op_open(struct op *op)
     const fs_open_args *args = OP_ARGS(op, open);
     struct inode inode;
     struct file *file;
+    struct hold *hold;
     enum err e = inode_get(op->m, args->ino, &inode);
 
     if (!e && args->write)
         e = handle_allows(op, args->ino, 0);
     if (!e)
-        e = file_get(op->m, args->ino, &file);
+        e = hold_get(op, args->ino, &file, &hold);
     if (e)
         return e;
-    file->opens++;
-    file->writers += args->write;
-    op->m->opens++;
+    hold_open(op->m, hold, args->write);
     *OP_RESULT(op, open) = inode.attr;
     return E_OK;
 }
@@ -54,24 +53,29 @@ static enum err last_close(struct op *op, struct file *file)
     return db_run(m->db, SQL_AHEAD_DROP, DB_INT(file->ino));
 }
 
+/* Of what is not open any more, too: the answer was lost. */
 enum err op_close(struct op *op)
 {
-    const fs_open_args *args = OP_ARGS(op, close);
+    const fs_close_args *args = OP_ARGS(op, close);
     struct file *file = file_find(op->m, args->ino);
+    struct hold *hold = file ? hold_find(file, op->sender) : NULL;
 
-    if (!file || !file->opens || (args->write && !file->writers))
-        return E_INVAL;
-    if (file->opens == 1) {
+    if (!hold)
+        return E_OK;
+    if (args->only_writing) {
+        hold->write = false;
+        return E_OK;
+    }
+    if (file_is_alone(file, hold)) {
         enum err e = last_close(op, file);
 
         if (e || op->more)
             return e;
-        file->grant = 0;
         file->ahead = false;
     }
-    file->opens--;
-    file->writers -= args->write;
-    op->m->opens--;
-    file_put(op->m, file);
+    op->m->opens -= hold->open;
+    hold->open = hold->write = false;
+    share_lower(op->m, file, hold, FS_IOMODE_NONE);
+    hold_put(file, hold);
     return E_OK;
 }

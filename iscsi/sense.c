@@ -79,6 +79,7 @@ bool sense_from_err(enum err e, bool writing, enum sense_code *ret_code)
     case E_NOMEM:
     case E_BUSY:
     case E_AGAIN:
+    case E_TRY_LATER:
     case E_INTERRUPTED:
     case E_LUN_BUSY:
     case E_EPOCH:

@@ -19,7 +19,7 @@ static void fill_and_stop(struct volume *v)
     CHECK_OK(v_create(v, d.ino, "f", S_IFREG | 0644, &f));
     CHECK_OK(v_open(v, f.ino, true));
     CHECK_OK(v_write(v, f.ino, 0, MIB));
-    CHECK_OK(v_close(v, f.ino, true));
+    CHECK_OK(v_close(v, f.ino));
     CHECK_OK(v_link(v, f.ino, ROOT, "g"));
     CHECK_OK(v_create(v, ROOT, "s", S_IFLNK | 0777, NULL));
     volume_stop(v);

@@ -75,7 +75,7 @@ static void a_layout_for_writing_covers_what_was_asked(void)
     CHECK_OK(v_write(&v, made.ino, 0, MIB));
     CHECK_OK(v_getattr(&v, made.ino, &made));
     CHECK_EQ(made.size_bytes, MIB);
-    CHECK_OK(v_close(&v, made.ino, true));
+    CHECK_OK(v_close(&v, made.ino));
     CHECK_OK(v_getattr(&v, made.ino, &made));
     CHECK_EQ(made.allocated_bytes, MIB);
     volume_fini(&v);
@@ -121,12 +121,12 @@ static void under_a_layout_that_was_returned_nothing_is_committed(void)
         free(layout.extents.extents_val);
         CHECK_OK(commit_under(&v, f.ino, layout.grant));
         if (by_close)
-            CHECK_OK(v_close(&v, f.ino, true));
+            CHECK_OK(v_close(&v, f.ino));
         else
             CHECK_OK(give_back(&v, f.ino, layout.grant));
         CHECK_ERR(commit_under(&v, f.ino, layout.grant), E_STALE);
         if (!by_close)
-            CHECK_OK(v_close(&v, f.ino, true));
+            CHECK_OK(v_close(&v, f.ino));
     }
     volume_fini(&v);
 }
@@ -145,7 +145,7 @@ static void space_of_a_deleted_file_comes_back(void)
     CHECK_OK(v_unlink(&v, ROOT, "f"));
     CHECK_OK(v_getattr(&v, made.ino, &made));
     CHECK_EQ(made.nlink, 0);
-    CHECK_OK(v_close(&v, made.ino, true));
+    CHECK_OK(v_close(&v, made.ino));
     volume_stop(&v);
     volume_start(&v);
     CHECK_ERR(v_getattr(&v, made.ino, &made), E_STALE);
@@ -170,7 +170,7 @@ static void a_full_volume_says_so_and_can_be_emptied(void)
         CHECK_OK_FATAL(v_create(&v, ROOT, name, S_IFREG | 0644, &made));
         CHECK_OK(v_open(&v, made.ino, true));
         e = v_write(&v, made.ino, 0, 4 * MIB);
-        CHECK_OK(v_close(&v, made.ino, true));
+        CHECK_OK(v_close(&v, made.ino));
     }
     CHECK_ERR(e, E_VOL_FULL);
     CU_ASSERT_TRUE(files > 8);

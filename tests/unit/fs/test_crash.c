@@ -111,7 +111,7 @@ static void random_op(struct run *r)
         if (!v_lookup(v, ROOT, a, &attr) && S_ISREG(attr.mode) &&
             !v_open(v, attr.ino, true)) {
             (void)!v_write(v, attr.ino, 0, 1 + pick(r, 300000));
-            (void)!v_close(v, attr.ino, true);
+            (void)!v_close(v, attr.ino);
         }
         break;
     }

@@ -33,7 +33,7 @@ static void make(struct volume *v)
         v->lun, layout.extents.extents_val[0].lun_block * 4096, block, 4096));
     free(layout.extents.extents_val);
     CHECK_OK(v_write(v, f.ino, 0, 8192));
-    CHECK_OK(v_close(v, f.ino, true));
+    CHECK_OK(v_close(v, f.ino));
     CHECK_OK(v_link(v, f.ino, ROOT, "second name"));
     CHECK_OK(v_create(v, ROOT, "symlink", S_IFLNK | 0777, NULL));
     CHECK_OK(v_create(v, ROOT, "fifo", S_IFIFO | 0600, NULL));
@@ -91,7 +91,7 @@ static void verify(struct volume *v)
         v->lun, layout.extents.extents_val[0].lun_block * 4096, block, 4096));
     CHECK_STR((const char *)block, data);
     free(layout.extents.extents_val);
-    CHECK_OK(v_close(v, f.ino, false));
+    CHECK_OK(v_close(v, f.ino));
     CHECK_OK(v_lookup(v, ROOT, "second name", &d));
     CHECK_EQ(d.ino, f.ino);
     CHECK_OK(v_lookup(v, ROOT, "symlink", NULL));

@@ -312,7 +312,7 @@ static void an_unlinked_open_file_waits_for_its_users(void)
     fs_coord_settle(after.v.coord);
     CHECK_OK(v_getattr(&after.v, attr.ino, &attr));
     CHECK_EQ(attr.size_bytes, BLOCK);
-    CHECK_OK(v_close(&after.v, attr.ino, true));
+    CHECK_OK(v_close(&after.v, attr.ino));
     crash_fini(&after);
     CHECK_OK(fs_file_close(file, &create));
     fini(&s);

@@ -42,7 +42,7 @@ static void tables_fini(struct tables *t)
 /* Send the call as `seq` of slot 0, in a transaction of its own. */
 static enum err run(struct tables *t, struct fs_call *call, uint64_t seq)
 {
-    bool more;
+    enum meta_then then;
 
     call->request.epoch = t->super.epoch;
     call->request.node = 1;
@@ -50,9 +50,9 @@ static enum err run(struct tables *t, struct fs_call *call, uint64_t seq)
     call->request.seq = seq;
     fs_call_fini(call);
     CHECK_OK(db_run(t->db, SQL_BEGIN));
-    CHECK_OK(meta_run(t->m, &call->request, &call->reply, &more));
+    CHECK_OK(meta_run(t->m, call, &then));
     CHECK_OK(db_run(t->db, SQL_COMMIT));
-    CU_ASSERT_FALSE(more);
+    CHECK_EQ(then, META_ANSWER);
     return (enum err)call->reply.error;
 }
 
@@ -103,16 +103,16 @@ static void a_message_of_another_epoch_is_refused(void)
 {
     struct fs_call call;
     struct tables t;
-    bool more;
+    enum meta_then then;
 
     tables_init(&t);
     fs_call_init(&call, FS_OP_STATFS);
     call.request.epoch = t.super.epoch + 1;
     CHECK_OK(db_run(t.db, SQL_BEGIN));
-    CHECK_OK(meta_run(t.m, &call.request, &call.reply, &more));
+    CHECK_OK(meta_run(t.m, &call, &then));
     CHECK_ERR((enum err)call.reply.error, E_EPOCH);
     call.request.proto_version = 99;
-    CHECK_OK(meta_run(t.m, &call.request, &call.reply, &more));
+    CHECK_OK(meta_run(t.m, &call, &then));
     CHECK_ERR((enum err)call.reply.error, E_VERSION);
     CHECK_OK(db_run(t.db, SQL_COMMIT));
     fs_call_fini(&call);

@@ -235,7 +235,7 @@ static void step_resize(struct volume *v, struct model *m, int dir, int name)
     }
     CHECK_OK(v_open(v, ino, true));
     CHECK_OK(v_write(v, ino, size, 5000));
-    CHECK_OK(v_close(v, ino, true));
+    CHECK_OK(v_close(v, ino));
     if (m->node[node].size < size + 5000)
         m->node[node].size = size + 5000;
 }

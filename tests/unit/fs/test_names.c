@@ -99,7 +99,7 @@ static void a_removed_directory_takes_no_names(void)
     CHECK_OK(v_open(&v, d.ino, false));
     CHECK_OK(v_rmdir(&v, ROOT, "d"));
     CHECK_ERR(v_create(&v, d.ino, "x", S_IFREG, NULL), E_NOENT);
-    CHECK_OK(v_close(&v, d.ino, false));
+    CHECK_OK(v_close(&v, d.ino));
     CHECK_ERR(v_getattr(&v, d.ino, &d), E_STALE);
     volume_fini(&v);
 }
@@ -246,7 +246,7 @@ static void punched_and_allocated_ranges_are_holes_to_seek(void)
     CHECK_EQ(at, 5000);
     CHECK_OK(v_fallocate(&v, f.ino, FALLOC_FL_ZERO_RANGE, 0, 2 * MIB, &f));
     CHECK_ERR(v_seek(&v, f.ino, 0, false, &at), E_NXIO);
-    CHECK_OK(v_close(&v, f.ino, true));
+    CHECK_OK(v_close(&v, f.ino));
     volume_stop(&v);
     volume_check_clean(&v);
     volume_start(&v);
@@ -264,7 +264,7 @@ static void kept_preallocation_outlives_the_last_close(void)
     CHECK_OK(v_fallocate(&v, f.ino, FALLOC_FL_KEEP_SIZE, 0, MIB, &f));
     CHECK_EQ(f.size_bytes, 0);
     CHECK_OK(v_write(&v, f.ino, 0, 4096));
-    CHECK_OK(v_close(&v, f.ino, true));
+    CHECK_OK(v_close(&v, f.ino));
     CHECK_OK(v_getattr(&v, f.ino, &f));
     CHECK_EQ(f.allocated_bytes, MIB);
     CHECK_OK(v_truncate(&v, f.ino, 4096));
@@ -294,7 +294,7 @@ static void a_file_of_many_pieces_is_cut_and_deleted(void)
     CHECK_OK(v_truncate(&v, f.ino, 100 * 8192));
     CHECK_OK(v_getattr(&v, f.ino, &f));
     CHECK_EQ(f.allocated_bytes, 100 * 4096);
-    CHECK_OK(v_close(&v, f.ino, true));
+    CHECK_OK(v_close(&v, f.ino));
     CHECK_OK(v_unlink(&v, ROOT, "f"));
     volume_stop(&v);
     volume_check_clean(&v);
@@ -341,7 +341,7 @@ static void a_held_disk_is_safe_from_others(void)
                       &generation));
     CHECK_EQ(generation, 2);
     /* An earlier run of the only node is dead: its handles are free. */
-    CHECK_OK(v_close(&v, f.ino, false));
+    CHECK_OK(v_close(&v, f.ino));
     volume_stop(&v);
     volume_start(&v);
     CHECK_OK(
@@ -361,7 +361,7 @@ static void a_file_open_for_writing_is_no_disk(void)
     CHECK_ERR(
         v_handle(&v, FS_OP_HANDLE_GET, f.ino, "vm1", FS_HANDLE_EX, &generation),
         E_BUSY);
-    CHECK_OK(v_close(&v, f.ino, true));
+    CHECK_OK(v_close(&v, f.ino));
     CHECK_OK(v_handle(&v, FS_OP_HANDLE_GET, f.ino, "vm1", FS_HANDLE_EX,
                       &generation));
     volume_fini(&v);

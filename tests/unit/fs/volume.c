@@ -210,23 +210,22 @@ enum err v_rename(struct volume *v, fs_ino parent, const char *name,
     return e;
 }
 
-static enum err v_open_close(struct volume *v, fs_op op, fs_ino ino, bool write)
+enum err v_open(struct volume *v, fs_ino ino, bool write)
 {
-    CALL(op);
+    CALL(FS_OP_OPEN);
     ARGS(open) = (fs_open_args){ino, write};
     e = volume_call(v, &call);
     fs_call_fini(&call);
     return e;
 }
 
-enum err v_open(struct volume *v, fs_ino ino, bool write)
+enum err v_close(struct volume *v, fs_ino ino)
 {
-    return v_open_close(v, FS_OP_OPEN, ino, write);
-}
-
-enum err v_close(struct volume *v, fs_ino ino, bool write)
-{
-    return v_open_close(v, FS_OP_CLOSE, ino, write);
+    CALL(FS_OP_CLOSE);
+    ARGS(close) = (fs_close_args){.ino = ino};
+    e = volume_call(v, &call);
+    fs_call_fini(&call);
+    return e;
 }
 
 enum err v_truncate(struct volume *v, fs_ino ino, uint64_t size_bytes)
@@ -253,7 +252,8 @@ enum err v_layout(struct volume *v, fs_ino ino, fs_iomode mode, uint64_t off,
                   uint64_t len, fs_layout *ret_layout)
 {
     CALL(FS_OP_LAYOUTGET);
-    ARGS(layoutget) = (fs_layoutget_args){ino, mode, off, len, len};
+    ARGS(layoutget) = (fs_layoutget_args){
+        ino, mode, mode == FS_IOMODE_RW, off, len, len};
     e = volume_call(v, &call);
     if (!e) {
         *ret_layout = RESULT(layoutget);

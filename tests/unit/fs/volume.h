@@ -51,7 +51,7 @@ enum err v_link(struct volume *v, fs_ino ino, fs_ino parent, const char *name);
 enum err v_rename(struct volume *v, fs_ino parent, const char *name,
                   fs_ino new_parent, const char *new_name, unsigned flags);
 enum err v_open(struct volume *v, fs_ino ino, bool write);
-enum err v_close(struct volume *v, fs_ino ino, bool write);
+enum err v_close(struct volume *v, fs_ino ino);
 enum err v_truncate(struct volume *v, fs_ino ino, uint64_t size_bytes);
 enum err v_statfs(struct volume *v, fs_statfs *ret_statfs);
 enum err v_layout(struct volume *v, fs_ino ino, fs_iomode mode, uint64_t off,
