@@ -1,8 +1,9 @@
 /* base/transport_hub.c - messages between hosts that live in one process.
  * No network: a message is a task on the receiver's loop.
  *
- * A cut starts a new connection (a number per pair); a message of an older one
- * finds that out when it arrives and is dropped.
+ * Each connection of a pair has a number.  Bytes of an older one find that out
+ * when they arrive, and are dropped; news (met, lost) are told in order as long
+ * as the receiver is the same run, so that each `met` has its `lost`.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/transport.h"
 
@@ -13,6 +14,7 @@ struct hub_host {
     struct transport base;
     struct transport_hub *hub;
     uint32_t host;
+    uint64_t incarnation;
     struct loop *loop; /* NULL: nobody there */
     struct transport_ear *ear;
 };
@@ -21,6 +23,7 @@ struct transport_hub {
     pthread_mutex_t mutex;
     /* lock: mutex */
     struct hub_host hosts[TRANSPORT_HUB_HOSTS_MAX];
+    uint64_t lives[TRANSPORT_HUB_HOSTS_MAX]; /* joins and closings of a host */
     uint64_t connection[TRANSPORT_HUB_HOSTS_MAX][TRANSPORT_HUB_HOSTS_MAX];
     bool cut[TRANSPORT_HUB_HOSTS_MAX][TRANSPORT_HUB_HOSTS_MAX];
 };
@@ -29,21 +32,23 @@ struct message {
     struct task task;
     struct transport_hub *hub;
     uint32_t from, to;
+    uint64_t life; /* of the receiver */
     uint64_t connection;
-    bool lost; /* not bytes but the news that the peer is lost */
+    enum { BYTES, MET, LOST } what;
+    uint64_t incarnation; /* with MET */
     size_t count;
     uint8_t bytes[];
 };
 
-/* The ear, if the message's connection is still the one of its pair. */
+/* The ear, if the message is still for it. */
 static struct transport_ear *ear_for(const struct message *m)
 {
     struct transport_hub *hub = m->hub;
     struct transport_ear *ear = NULL;
 
     pthread_mutex_lock(&hub->mutex);
-    if (hub->hosts[m->to].loop &&
-        hub->connection[m->from][m->to] == m->connection)
+    if (hub->lives[m->to] == m->life &&
+        (m->what != BYTES || hub->connection[m->from][m->to] == m->connection))
         ear = hub->hosts[m->to].ear;
     pthread_mutex_unlock(&hub->mutex);
     return ear;
@@ -54,10 +59,12 @@ static void message_arrives(struct task *t)
     struct message *m = container_of(t, struct message, task);
     struct transport_ear *ear = ear_for(m);
 
-    if (ear && m->lost)
+    if (ear && m->what == LOST)
         ear->lost(ear, m->from);
-    else if (ear)
+    else if (ear && m->what == BYTES)
         ear->receive(ear, m->from, m->bytes, m->count);
+    else if (ear && ear->met)
+        ear->met(ear, m->from, m->incarnation);
     free(m);
 }
 
@@ -69,12 +76,19 @@ static void post(struct transport_hub *hub, struct message *m, uint32_t from,
     m->hub = hub;
     m->from = from;
     m->to = to;
+    m->life = hub->lives[to];
     m->connection = hub->connection[from][to];
     loop_post(hub->hosts[to].loop, &m->task);
 }
 
-static enum err hub_send(struct transport *t, uint32_t host, const void *bytes,
-                         size_t count)
+/* lock: mutex */
+static bool connected(const struct transport_hub *hub, uint32_t a, uint32_t b)
+{
+    return hub->hosts[a].loop && hub->hosts[b].loop && !hub->cut[a][b];
+}
+
+static enum err hub_send(struct transport *t, uint32_t host,
+                         const struct iovec *iov, int iov_count, size_t count)
 {
     struct hub_host *me = container_of(t, struct hub_host, base);
     struct transport_hub *hub = me->hub;
@@ -86,10 +100,12 @@ static enum err hub_send(struct transport *t, uint32_t host, const void *bytes,
     m = calloc(1, sizeof *m + count);
     if (!m)
         return E_NOMEM;
-    m->count = count;
-    memcpy(m->bytes, bytes, count);
+    for (int i = 0; i < iov_count; i++) {
+        memcpy(m->bytes + m->count, iov[i].iov_base, iov[i].iov_len);
+        m->count += iov[i].iov_len;
+    }
     pthread_mutex_lock(&hub->mutex);
-    if (hub->hosts[host].loop && !hub->cut[me->host][host]) {
+    if (connected(hub, me->host, host)) {
         post(hub, TAKE(m), me->host, host);
         e = E_OK;
     }
@@ -97,18 +113,26 @@ static enum err hub_send(struct transport *t, uint32_t host, const void *bytes,
     return e;
 }
 
-/* lock: mutex.  What was on its way dies, and `to` hears of the loss. */
-static void break_pair(struct transport_hub *hub, uint32_t from, uint32_t to)
+/* lock: mutex.  `to` hears that `from` is there, or gone; what was on its way
+ * from there dies. */
+static void tell(struct transport_hub *hub, uint32_t from, uint32_t to,
+                 bool there)
 {
-    struct message *m;
+    struct message *m = calloc(1, sizeof *m);
 
-    hub->connection[from][to]++;
-    if (!hub->hosts[to].loop || !hub->hosts[from].loop)
-        return;
-    m = calloc(1, sizeof *m);
     ASSERT(m);
-    m->lost = true;
+    hub->connection[from][to]++;
+    m->what = there ? MET : LOST;
+    m->incarnation = hub->hosts[from].incarnation;
     post(hub, m, from, to);
+}
+
+/* lock: mutex */
+static void tell_both(struct transport_hub *hub, uint32_t a, uint32_t b,
+                      bool there)
+{
+    tell(hub, a, b, there);
+    tell(hub, b, a, there);
 }
 
 static void hub_close(struct transport *t)
@@ -117,11 +141,10 @@ static void hub_close(struct transport *t)
     struct transport_hub *hub = me->hub;
 
     pthread_mutex_lock(&hub->mutex);
-    for (uint32_t other = 0; other < TRANSPORT_HUB_HOSTS_MAX; other++) {
-        if (other != me->host)
-            break_pair(hub, me->host, other);
-        hub->connection[other][me->host]++;
-    }
+    for (uint32_t other = 0; other < TRANSPORT_HUB_HOSTS_MAX; other++)
+        if (other != me->host && connected(hub, me->host, other))
+            tell(hub, me->host, other, false);
+    hub->lives[me->host]++;
     me->loop = NULL;
     pthread_mutex_unlock(&hub->mutex);
 }
@@ -148,7 +171,8 @@ void transport_hub_free(struct transport_hub *hub)
 }
 
 enum err transport_hub_join(struct transport_hub *hub, uint32_t host,
-                            struct loop *loop, struct transport_ear *ear,
+                            uint64_t incarnation, struct loop *loop,
+                            struct transport_ear *ear,
                             struct transport **ret_transport)
 {
     enum err e = E_EXIST;
@@ -161,9 +185,14 @@ enum err transport_hub_join(struct transport_hub *hub, uint32_t host,
             .base.ops = &hub_ops,
             .hub = hub,
             .host = host,
+            .incarnation = incarnation,
             .loop = loop,
             .ear = ear,
         };
+        hub->lives[host]++;
+        for (uint32_t other = 0; other < TRANSPORT_HUB_HOSTS_MAX; other++)
+            if (other != host && connected(hub, host, other))
+                tell_both(hub, host, other, true);
         *ret_transport = &hub->hosts[host].base;
         e = E_OK;
     }
@@ -174,10 +203,8 @@ enum err transport_hub_join(struct transport_hub *hub, uint32_t host,
 void transport_hub_cut(struct transport_hub *hub, uint32_t a, uint32_t b)
 {
     pthread_mutex_lock(&hub->mutex);
-    if (!hub->cut[a][b]) {
-        break_pair(hub, a, b);
-        break_pair(hub, b, a);
-    }
+    if (connected(hub, a, b))
+        tell_both(hub, a, b, false);
     hub->cut[a][b] = hub->cut[b][a] = true;
     pthread_mutex_unlock(&hub->mutex);
 }
@@ -185,6 +212,10 @@ void transport_hub_cut(struct transport_hub *hub, uint32_t a, uint32_t b)
 void transport_hub_heal(struct transport_hub *hub, uint32_t a, uint32_t b)
 {
     pthread_mutex_lock(&hub->mutex);
-    hub->cut[a][b] = hub->cut[b][a] = false;
+    if (hub->cut[a][b]) {
+        hub->cut[a][b] = hub->cut[b][a] = false;
+        if (connected(hub, a, b))
+            tell_both(hub, a, b, true);
+    }
     pthread_mutex_unlock(&hub->mutex);
 }

@@ -29,6 +29,15 @@ static void hear_loss(struct transport_ear *ear, uint32_t from)
     hear(ear, from, "lost", 4);
 }
 
+static void hear_meeting(struct transport_ear *ear, uint32_t from,
+                         uint64_t incarnation)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "met%llu", (unsigned long long)incarnation);
+    hear(ear, from, text, strlen(text));
+}
+
 struct fixture {
     struct world w;
     struct transport_hub *hub;
@@ -41,10 +50,16 @@ static void fixture_init(struct fixture *f)
     world_init(&f->w);
     CHECK_OK_FATAL(transport_hub_new(&f->hub));
     for (uint32_t i = 0; i < 3; i++) {
-        f->hosts[i].ear = (struct transport_ear){hear, hear_loss};
-        CHECK_OK_FATAL(transport_hub_join(
-            f->hub, i, f->w.loop, &f->hosts[i].ear, &f->hosts[i].transport));
+        f->hosts[i].ear = (struct transport_ear){
+            .receive = hear, .lost = hear_loss, .met = hear_meeting};
+        CHECK_OK_FATAL(transport_hub_join(f->hub, i, 10 + i, f->w.loop,
+                                          &f->hosts[i].ear,
+                                          &f->hosts[i].transport));
     }
+    loop_run_ready(f->w.loop);
+    CHECK_STR(f->hosts[0].heard, "1:met11 2:met12 ");
+    for (uint32_t i = 0; i < 3; i++)
+        f->hosts[i].heard[0] = '\0';
 }
 
 static void fixture_fini(struct fixture *f)
@@ -94,7 +109,8 @@ static void cut_drops_what_is_on_its_way_and_tells_both(void)
     transport_hub_heal(f.hub, 0, 1);
     CHECK_OK(say(&f, 0, 1, "again"));
     loop_run_ready(f.w.loop);
-    CHECK_STR(f.hosts[1].heard, "2:other 0:lost 0:again ");
+    CHECK_STR(f.hosts[1].heard, "2:other 0:lost 0:met10 0:again ");
+    CHECK_STR(f.hosts[0].heard, "1:lost 1:met11 ");
     fixture_fini(&f);
 }
 
@@ -111,9 +127,49 @@ static void host_that_leaves_is_lost_to_the_others_and_may_come_back(void)
     CHECK_STR(f.hosts[1].heard, "");
     CHECK_STR(f.hosts[0].heard, "1:lost ");
     CHECK_STR(f.hosts[2].heard, "1:lost ");
-    CHECK_OK(transport_hub_join(f.hub, 1, f.w.loop, &f.hosts[1].ear,
+    CHECK_OK(transport_hub_join(f.hub, 1, 21, f.w.loop, &f.hosts[1].ear,
                                 &f.hosts[1].transport));
     CHECK_OK(say(&f, 0, 1, "hello"));
+    loop_run_ready(f.w.loop);
+    CHECK_STR(f.hosts[1].heard, "0:met10 2:met12 0:hello ");
+    CHECK_STR(f.hosts[0].heard, "1:lost 1:met21 ");
+    fixture_fini(&f);
+}
+
+static void every_meeting_has_its_loss_however_fast_they_change(void)
+{
+    struct fixture f;
+
+    fixture_init(&f);
+    transport_hub_cut(f.hub, 0, 1);
+    transport_hub_cut(f.hub, 0, 1);
+    transport_hub_heal(f.hub, 0, 1);
+    transport_hub_heal(f.hub, 0, 1);
+    transport_close(f.hosts[0].transport);
+    CHECK_OK(transport_hub_join(f.hub, 0, 20, f.w.loop, &f.hosts[0].ear,
+                                &f.hosts[0].transport));
+    transport_hub_cut(f.hub, 0, 1);
+    loop_run_ready(f.w.loop);
+    CHECK_STR(f.hosts[1].heard, "0:lost 0:met10 0:lost 0:met20 0:lost ");
+    CHECK_STR(f.hosts[0].heard, "1:met11 2:met12 1:lost ");
+    transport_close(f.hosts[1].transport);
+    loop_run_ready(f.w.loop);
+    CHECK_STR(f.hosts[0].heard, "1:met11 2:met12 1:lost ");
+    fixture_fini(&f);
+}
+
+static void pieces_are_one_message(void)
+{
+    struct fixture f;
+    char a[] = "he", b[] = "llo";
+    const struct iovec iov[] = {
+        {a, 2},
+        {b, 0},
+        {b, 3}
+    };
+
+    fixture_init(&f);
+    CHECK_OK(transport_sendv(f.hosts[0].transport, 1, iov, 3));
     loop_run_ready(f.w.loop);
     CHECK_STR(f.hosts[1].heard, "0:hello ");
     fixture_fini(&f);
@@ -130,9 +186,10 @@ static void what_cannot_be_sent_is_refused(void)
     CHECK_ERR(transport_send(f.hosts[0].transport, 1, "",
                              TRANSPORT_MESSAGE_BYTES_MAX + 1),
               E_TOO_BIG);
-    CHECK_ERR(transport_hub_join(f.hub, 1, f.w.loop, &f.hosts[1].ear, &again),
-              E_EXIST);
-    CHECK_ERR(transport_hub_join(f.hub, TRANSPORT_HUB_HOSTS_MAX, f.w.loop,
+    CHECK_ERR(
+        transport_hub_join(f.hub, 1, 2, f.w.loop, &f.hosts[1].ear, &again),
+        E_EXIST);
+    CHECK_ERR(transport_hub_join(f.hub, TRANSPORT_HUB_HOSTS_MAX, 1, f.w.loop,
                                  &f.hosts[1].ear, &again),
               E_RANGE);
     fixture_fini(&f);
@@ -183,13 +240,13 @@ static void hosts_on_two_reactors_talk(void)
     for (uint32_t i = 0; i < 2; i++) {
         CHECK_OK_FATAL(reactor_start(&(struct loop_args){.name = "t"}, &r[i]));
         p[i] = (struct player){
-            .ear = {player_catch, player_alone},
+            .ear = {.receive = player_catch, .lost = player_alone},
             .left = 500,
             .home = w.loop,
             .over.run = player_over
         };
-        CHECK_OK_FATAL(transport_hub_join(hub, i, reactor_loop(r[i]), &p[i].ear,
-                                          &p[i].transport));
+        CHECK_OK_FATAL(transport_hub_join(hub, i, 1, reactor_loop(r[i]),
+                                          &p[i].ear, &p[i].transport));
     }
     CHECK_OK(transport_send(p[0].transport, 1, "ball", 4));
     world_run_until(&w, &game_over);
@@ -203,6 +260,8 @@ static const struct test tests[] = {
     TEST(messages_arrive_in_order_and_never_inside_the_send),
     TEST(cut_drops_what_is_on_its_way_and_tells_both),
     TEST(host_that_leaves_is_lost_to_the_others_and_may_come_back),
+    TEST(every_meeting_has_its_loss_however_fast_they_change),
+    TEST(pieces_are_one_message),
     TEST(what_cannot_be_sent_is_refused),
     TEST(hosts_on_two_reactors_talk),
 };
