@@ -35,6 +35,7 @@ struct fs_call {
     struct fs_once once;
     /* private to the link */
     struct fs_sender sender;
+    uint64_t tag;
     struct fs_link *via;
     struct loop *from;
     struct task task;

@@ -158,8 +158,7 @@ static void learn_turn(struct fs_io *io)
 
 void fs_io_learn(struct fs_io *io, void (*next)(struct fs_io *io))
 {
-    io->wants =
-        io->transfer == TRANSFER_READ ? FS_IOMODE_READ : FS_IOMODE_RW;
+    io->wants = io->transfer == TRANSFER_READ ? FS_IOMODE_READ : FS_IOMODE_RW;
     io->asked = next;
     fs_io_turn(io, learn_turn);
 }
@@ -220,8 +219,8 @@ static void recall_turn(struct fs_io *io)
     bool mine;
 
     pthread_mutex_lock(&f->mutex);
-    mine = f->grant && f->grant == f->recall_grant &&
-           f->layout > f->recall_keep;
+    mine =
+        f->grant && f->grant == f->recall_grant && f->layout > f->recall_keep;
     pthread_mutex_unlock(&f->mutex);
     if (!mine) { /* given up by a close */
         fs_io_finish(io, E_OK);
@@ -262,8 +261,8 @@ static void recall_done(struct fs_io *io, enum err e)
 
 static void recall_submit(struct fs_file *f)
 {
-    f->recall = (struct fs_io){
-        .op = FS_IO_RECALL, .file = f, .done = recall_done};
+    f->recall =
+        (struct fs_io){.op = FS_IO_RECALL, .file = f, .done = recall_done};
     fs_io_submit(f->client, &f->recall);
 }
 

@@ -141,8 +141,7 @@ static bool acquired(struct fs_io *io, void (*next)(struct fs_io *io))
 /* Without a layout nobody knows the size: all of the file. */
 static uint64_t range_first(struct fs_io *io, uint64_t wanted)
 {
-    return fs_io_may(io, FS_IOMODE_RW) ? min_u64(wanted, size_of(io->file))
-                                       : 0;
+    return fs_io_may(io, FS_IOMODE_RW) ? min_u64(wanted, size_of(io->file)) : 0;
 }
 
 /* Zero what a smaller size cuts off in its last block, and what a larger one
@@ -340,8 +339,8 @@ static void allocate_locked(struct fs_io *io)
 static void allocate_lock(struct fs_io *io)
 {
     bool grows_perhaps = !(io->mode & FS_FALLOC_KEEP_SIZE);
-    uint64_t first = grows_perhaps ? range_first(io, io->off_bytes)
-                                   : io->off_bytes;
+    uint64_t first =
+        grows_perhaps ? range_first(io, io->off_bytes) : io->off_bytes;
     uint64_t end = grows_perhaps ? FILE_BYTES_MAX : end_of(io);
 
     fs_io_lock(io, RANGE_FREE, first, end, allocate_locked);

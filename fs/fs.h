@@ -165,6 +165,44 @@ MUST_CHECK enum err fs_coord_check(struct fs_coord *coord,
                                    struct fs_check_result *ret_result,
                                    struct diag *why);
 
+/* == between hosts: calls and recalls as messages ======================== */
+
+/* The volumes' messages on one transport.  A volume is served here, or reached
+ * over there.  Everything in this part runs on the net's loop, and does not
+ * block, unless it says otherwise. */
+struct fs_net;
+struct transport;
+struct transport_ear;
+
+/* `self`: who we are.  Errors: E_NOMEM.  Any thread. */
+MUST_CHECK enum err fs_net_new(struct loop *loop, const struct fs_sender *self,
+                               struct fs_net **ret_net);
+/* What to give the transport, and the transport to send by; it outlives the
+ * net's last message. */
+struct transport_ear *fs_net_ear(struct fs_net *net);
+void fs_net_attach(struct fs_net *net, struct transport *transport);
+/* Context: nothing is served or reached any more. */
+void fs_net_free(struct fs_net *net);
+
+/* Carry out here what other nodes ask of the volume.  Errors: E_EXIST,
+ * E_NOMEM. */
+MUST_CHECK enum err fs_net_serve(struct fs_net *net, const uint8_t uuid[16],
+                                 struct fs_coord *coord);
+/* Nothing new is taken on; `done` when all that was has been answered. */
+void fs_net_leave(struct fs_net *net, const uint8_t uuid[16],
+                  struct task *done);
+
+/* A link to the volume's coordinator on another node.  Calls are kept, and
+ * sent again with their tags, until they are answered: over lost connections
+ * and changes of the coordinator (I7).  The link itself may be used from any
+ * thread with a loop.  Errors: E_EXIST, E_NOMEM. */
+MUST_CHECK enum err fs_net_reach(struct fs_net *net, const uint8_t uuid[16],
+                                 uint32_t node, struct fs_link **ret_link);
+/* The coordinator is there now; 0: nowhere, calls wait. */
+void fs_net_aim(struct fs_link *link, uint32_t node);
+/* All its calls are answered. */
+void fs_net_forget(struct fs_link *link);
+
 /* == the client: open files, layouts, direct I/O ========================== */
 
 /* One mounted volume as seen from one host.  Data goes straight to the LUN
@@ -251,10 +289,10 @@ struct fs_io {
     struct fs_client *client;
     struct loop *loop;
     struct task task;
-    void (*next)(struct fs_io *io); /* when the task runs */
-    void (*then)(struct fs_io *io); /* when transfer or commit is through */
+    void (*next)(struct fs_io *io);  /* when the task runs */
+    void (*then)(struct fs_io *io);  /* when transfer or commit is through */
     void (*asked)(struct fs_io *io); /* when a layout has come */
-    struct list link;               /* of the one queue it waits in */
+    struct list link;                /* of the one queue it waits in */
     struct fs_range {
         struct list link, granted;
         uint64_t first, end; /* bytes */

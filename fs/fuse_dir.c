@@ -139,6 +139,8 @@ static void directory_read(struct fs_call *call)
             struct fuse_entry_param entry;
 
             fuse_entry_fill(op->volume, &d->attr, &entry);
+            if (d->is_written)
+                entry.ino = 0; /* no attributes: the kernel looks it up */
             if (!add(&a, d->name, &entry, (off_t)d->cookie + AFTER_DOTS))
                 break;
         }

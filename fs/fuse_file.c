@@ -4,7 +4,9 @@
  * O_DIRECT goes past the page cache, several writes at a time.  Everything
  * else is cached and stays cached over close and open: whatever changes a
  * file passes the kernel, or is told to it (fuse_notify.c).  A file that is
- * being written past the kernel (a running VM's disk) is not cached at all.
+ * being written past the kernel (a running VM's disk) is not cached at all,
+ * and none is where there are other hosts: mappings apart, each read comes
+ * here and is done under a layout.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/fuse.h"
 
@@ -80,7 +82,8 @@ static struct fuse_open_out open_reply(const struct fuse_op *op,
 {
     struct fuse_open_out out = {.fh = fh, .open_flags = FOPEN_KEEP_CACHE};
 
-    if (op->flags & O_DIRECT || atomic_load(&file->foreign))
+    if (op->flags & O_DIRECT || !op->fuse->cache_s ||
+        atomic_load(&file->foreign))
         out.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
     return out;
 }

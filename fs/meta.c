@@ -88,6 +88,7 @@ enum err op_hello(struct op *op)
         .epoch = op->m->epoch,
         .slots = META_SLOTS,
     };
+    share_remind(op->m, op->sender);
     return E_OK;
 }
 

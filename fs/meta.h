@@ -194,6 +194,8 @@ void share_wait(struct meta *m, struct fs_call *call, struct file *behind,
 /* The layout is given up down to this: those who wait try again. */
 void share_lower(struct meta *m, struct file *file, struct hold *hold,
                  fs_iomode layout);
+/* It may not have heard of what is recalled from it: tell it again. */
+void share_remind(struct meta *m, const struct fs_sender *who);
 /* The next recall that nobody has been told of.  False: none. */
 bool share_next_recall(struct meta *m, struct fs_sender *ret_who,
                        fs_recall *ret_recall);

@@ -250,6 +250,18 @@ void share_lower(struct meta *m, struct file *file, struct hold *hold,
         list_push_back(&m->ready, node);
 }
 
+void share_remind(struct meta *m, const struct fs_sender *who)
+{
+    for (int i = 0; i < FILE_BUCKETS; i++)
+        list_for_each (node, &m->files[i]) {
+            struct hold *h =
+                hold_find(container_of(node, struct file, link), who);
+
+            if (h && h->recalled && !list_linked(&h->recall_link))
+                list_push_back(&m->recalls, &h->recall_link);
+        }
+}
+
 bool share_next_recall(struct meta *m, struct fs_sender *ret_who,
                        fs_recall *ret_recall)
 {

@@ -252,8 +252,8 @@ enum err v_layout(struct volume *v, fs_ino ino, fs_iomode mode, uint64_t off,
                   uint64_t len, fs_layout *ret_layout)
 {
     CALL(FS_OP_LAYOUTGET);
-    ARGS(layoutget) = (fs_layoutget_args){
-        ino, mode, mode == FS_IOMODE_RW, off, len, len};
+    ARGS(layoutget) =
+        (fs_layoutget_args){ino, mode, mode == FS_IOMODE_RW, off, len, len};
     e = volume_call(v, &call);
     if (!e) {
         *ret_layout = RESULT(layoutget);

@@ -1,0 +1,199 @@
+/* fs/net.c - fs_messages as bytes, and whom they are for.
+ * Knows no operation and keeps no call.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/net.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+/* -- volumes --------------------------------------------------------------- */
+
+struct net_volume *net_volume_find(struct fs_net *net, const uint8_t uuid[16])
+{
+    list_for_each (node, &net->volumes) {
+        struct net_volume *v = container_of(node, struct net_volume, at);
+
+        if (memcmp(v->uuid, uuid, sizeof v->uuid) == 0)
+            return v;
+    }
+    return NULL;
+}
+
+enum err net_volume_new(struct fs_net *net, const uint8_t uuid[16],
+                        struct net_volume **ret_volume)
+{
+    struct net_volume *v;
+
+    if (net_volume_find(net, uuid))
+        return E_EXIST;
+    v = calloc(1, sizeof *v);
+    if (!v)
+        return E_NOMEM;
+    memcpy(v->uuid, uuid, sizeof v->uuid);
+    list_push_back(&net->volumes, &v->at);
+    *ret_volume = v;
+    return E_OK;
+}
+
+void net_volume_free(struct net_volume *v)
+{
+    list_remove(&v->at);
+    free(v);
+}
+
+/* -- sending --------------------------------------------------------------- */
+
+enum err net_send(struct fs_net *net, uint32_t node, fs_message *message)
+{
+    u_long bytes = xdr_sizeof((xdrproc_t)xdr_fs_message, message);
+    AUTO(freep) char *buf = NULL;
+    bool encoded;
+    XDR xdr;
+
+    if (!bytes)
+        return E_PROTOCOL;
+    if (bytes > TRANSPORT_MESSAGE_BYTES_MAX)
+        return E_TOO_BIG;
+    buf = malloc(bytes);
+    if (!buf)
+        return E_NOMEM;
+    xdrmem_create(&xdr, buf, (u_int)bytes, XDR_ENCODE);
+    encoded = xdr_fs_message(&xdr, message);
+    xdr_destroy(&xdr);
+    if (!encoded)
+        return E_PROTOCOL;
+    return transport_send(net->transport, node, buf, bytes);
+}
+
+/* -- receiving ------------------------------------------------------------- */
+
+/* Hand it on; what is taken is zeroed here, and not freed below. */
+static void dispatch(struct fs_net *net, uint32_t node, fs_message *m)
+{
+    const struct net_volume *v =
+        net_volume_find(net, (const uint8_t *)m->volume);
+    const struct fs_sender who = {node, net->incarnations[node]};
+    fs_message_body *body = &m->body;
+
+    if (!v)
+        return; /* not, or not any more: the sender hears of it elsewhere */
+    switch (body->kind) {
+    case FS_MESSAGE_CALL:
+        if (v->serve)
+            net_serve_call(v->serve, &who, &body->fs_message_body_u.call);
+        break;
+    case FS_MESSAGE_REPLY:
+        if (v->remote)
+            net_remote_reply(v->remote, node, &body->fs_message_body_u.reply);
+        break;
+    case FS_MESSAGE_RECALL:
+        if (v->remote)
+            net_remote_recall(v->remote, node, &body->fs_message_body_u.recall);
+        break;
+    }
+}
+
+static bool decode(const void *bytes, size_t count, fs_message *ret_message)
+{
+    union { /* it is read only, but XDR knows no const */
+        const void *in;
+        char *out;
+    } p = {.in = bytes};
+    bool ok;
+    XDR xdr;
+
+    if (count > TRANSPORT_MESSAGE_BYTES_MAX)
+        return false;
+    xdrmem_create(&xdr, p.out, (u_int)count, XDR_DECODE);
+    ok = xdr_fs_message(&xdr, ret_message) && xdr_getpos(&xdr) == count;
+    xdr_destroy(&xdr);
+    return ok;
+}
+
+static void receive(struct transport_ear *ear, uint32_t host, const void *bytes,
+                    size_t count)
+{
+    struct fs_net *net = container_of(ear, struct fs_net, ear);
+    fs_message message;
+
+    if (host < 1 || host > FS_NODES_MAX)
+        return;
+    memset(&message, 0, sizeof message);
+    if (decode(bytes, count, &message))
+        dispatch(net, host, &message);
+    else if (!net->refused++)
+        log_warning(
+            "node %u sends what is no message of this version of Lunar; "
+            "dropped",
+            host);
+    xdr_free((xdrproc_t)xdr_fs_message, (char *)&message);
+}
+
+static void met(struct transport_ear *ear, uint32_t host, uint64_t incarnation)
+{
+    struct fs_net *net = container_of(ear, struct fs_net, ear);
+
+    if (host < 1 || host > FS_NODES_MAX)
+        return;
+    net->incarnations[host] = incarnation;
+    list_for_each (node, &net->volumes) {
+        struct net_volume *v = container_of(node, struct net_volume, at);
+
+        if (v->remote)
+            net_remote_met(v->remote, host);
+    }
+}
+
+static void lost(struct transport_ear *ear, uint32_t host)
+{
+    struct fs_net *net = container_of(ear, struct fs_net, ear);
+
+    if (host < 1 || host > FS_NODES_MAX)
+        return;
+    net->incarnations[host] = 0;
+    list_for_each (node, &net->volumes) {
+        struct net_volume *v = container_of(node, struct net_volume, at);
+
+        if (v->remote)
+            net_remote_lost(v->remote, host);
+        else
+            net_serve_lost(v->serve, host);
+    }
+}
+
+/* -- birth and death ------------------------------------------------------- */
+
+enum err fs_net_new(struct loop *loop, const struct fs_sender *self,
+                    struct fs_net **ret_net)
+{
+    struct fs_net *net = calloc(1, sizeof *net);
+
+    if (!net)
+        return E_NOMEM;
+    net->loop = loop;
+    net->self = *self;
+    net->ear =
+        (struct transport_ear){.receive = receive, .met = met, .lost = lost};
+    list_init(&net->volumes);
+    *ret_net = net;
+    return E_OK;
+}
+
+struct transport_ear *fs_net_ear(struct fs_net *net)
+{
+    return &net->ear;
+}
+
+void fs_net_attach(struct fs_net *net, struct transport *transport)
+{
+    net->transport = transport;
+}
+
+void fs_net_free(struct fs_net *net)
+{
+    if (!net)
+        return;
+    ASSERT(list_empty(&net->volumes));
+    free(net);
+}

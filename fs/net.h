@@ -1,0 +1,63 @@
+/* fs/net.h - the inside of a volume's messages between hosts.
+ *
+ *   net.c         bytes <-> fs_message; which volume a message is for
+ *   net_remote.c  a client's end: a link whose calls travel
+ *   net_serve.c   a coordinator's end: calls that have travelled
+ *
+ * All on one loop.  What comes in is from an authenticated host of the cluster,
+ * and is checked all the same: what does not decode is dropped and counted.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef LUNAR_FS_NET_H
+#define LUNAR_FS_NET_H
+
+#include "base/transport.h"
+#include "fs/fs.h"
+
+struct net_serve;
+struct net_remote;
+
+/* A volume of which messages are understood here. */
+struct net_volume {
+    struct list at;
+    uint8_t uuid[16];
+    struct net_serve *serve; /* one of the two */
+    struct net_remote *remote;
+};
+
+struct fs_net {
+    struct loop *loop;
+    struct fs_sender self;
+    struct transport *transport;
+    struct transport_ear ear;
+    struct list volumes;
+    uint64_t incarnations[FS_NODES_MAX + 1]; /* of those connected; 0: not */
+    uint64_t refused;                        /* messages that were none */
+};
+
+struct net_volume *net_volume_find(struct fs_net *net, const uint8_t uuid[16]);
+/* Errors: E_EXIST, E_NOMEM. */
+MUST_CHECK enum err net_volume_new(struct fs_net *net, const uint8_t uuid[16],
+                                   struct net_volume **ret_volume);
+void net_volume_free(struct net_volume *v);
+
+/* Encode and send.  Errors: the transport's; E_PROTOCOL - it has what the
+ * protocol has no room for. */
+MUST_CHECK enum err net_send(struct fs_net *net, uint32_t node,
+                             fs_message *message);
+
+/* net_remote.c */
+void net_remote_met(struct net_remote *r, uint32_t node);
+void net_remote_lost(struct net_remote *r, uint32_t node);
+/* Takes what the reply points at. */
+void net_remote_reply(struct net_remote *r, uint32_t node,
+                      fs_reply_message *reply);
+void net_remote_recall(struct net_remote *r, uint32_t node,
+                       const fs_recall *recall);
+
+/* net_serve.c */
+void net_serve_lost(struct net_serve *s, uint32_t node);
+/* Takes what the request points at. */
+void net_serve_call(struct net_serve *s, const struct fs_sender *who,
+                    fs_call_message *call);
+
+#endif

@@ -1,0 +1,272 @@
+/* fs/net_serve.c - a coordinator's end of the wire: each call that comes in is
+ * handed to the coordinator, once while it runs, and its reply sent to where
+ * its sender is now.  Decides nothing.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/net.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+/* One run of a node, as long as it calls or has called over a connection. */
+struct peer {
+    struct net_serve *serve;
+    struct list at;
+    struct fs_sender who;
+    struct fs_link *link; /* the coordinator's end */
+    bool connected;
+    struct list running;
+};
+
+struct served {
+    struct fs_call call;
+    struct peer *peer;
+    struct list at;
+    uint64_t tag;
+};
+
+/* A recall on its way from the metadata thread. */
+struct notice {
+    struct task task;
+    struct net_serve *serve;
+    struct fs_sender to;
+    fs_recall recall;
+};
+
+struct net_serve {
+    struct fs_net *net;
+    struct net_volume *volume;
+    struct fs_coord *coord;
+    struct list peers;
+    struct task *leaving; /* told when nothing runs any more */
+    struct task end;
+};
+
+/* -- peers ----------------------------------------------------------------- */
+
+static struct peer *peer_of(struct list *node)
+{
+    return container_of(node, struct peer, at);
+}
+
+static struct peer *find(struct net_serve *s, const struct fs_sender *who)
+{
+    list_for_each (node, &s->peers) {
+        struct peer *p = peer_of(node);
+
+        if (p->who.node == who->node && p->who.incarnation == who->incarnation)
+            return p;
+    }
+    return NULL;
+}
+
+static void send_recall(struct task *task)
+{
+    struct notice *n = container_of(task, struct notice, task);
+    fs_message m = {.body.kind = FS_MESSAGE_RECALL};
+    const struct peer *p = find(n->serve, &n->to);
+
+    memcpy(m.volume, n->serve->volume->uuid, sizeof m.volume);
+    m.body.fs_message_body_u.recall = n->recall;
+    /* Whoever is not there is told again when it says HELLO. */
+    if (p && p->connected)
+        (void)!net_send(n->serve->net, p->who.node, &m);
+    free(n);
+}
+
+/* On the metadata thread. */
+static void recall(struct fs_link *link, const fs_recall *recall)
+{
+    const struct peer *p = link->user;
+    struct notice *n = calloc(1, sizeof *n);
+
+    ASSERT(n != NULL);
+    *n = (struct notice){.task.run = send_recall,
+                         .serve = p->serve,
+                         .to = p->who,
+                         .recall = *recall};
+    loop_post(p->serve->net->loop, &n->task);
+}
+
+static struct peer *peer_new(struct net_serve *s, const struct fs_sender *who)
+{
+    struct peer *p = calloc(1, sizeof *p);
+
+    if (!p)
+        return NULL;
+    p->serve = s;
+    p->who = *who;
+    list_init(&p->running);
+    if (fs_coord_join(s->coord, who, &p->link)) {
+        free(p);
+        return NULL;
+    }
+    p->link->user = p;
+    p->link->recall = recall;
+    list_push_back(&s->peers, &p->at);
+    return p;
+}
+
+/* Nothing of it runs, and it is not there or we are not. */
+static void peer_put(struct peer *p)
+{
+    if ((p->connected && !p->serve->leaving) || !list_empty(&p->running))
+        return;
+    fs_coord_leave(p->link);
+    list_remove(&p->at);
+    free(p);
+}
+
+/* No session is left, so behind this task there is no notice any more. */
+static void end(struct task *task)
+{
+    struct net_serve *s = container_of(task, struct net_serve, end);
+    struct task *leaving = s->leaving;
+
+    net_volume_free(s->volume);
+    free(s);
+    leaving->run(leaving);
+}
+
+static void check_left(struct net_serve *s)
+{
+    if (!s->leaving || s->end.run || !list_empty(&s->peers))
+        return;
+    s->end.run = end;
+    loop_post(s->net->loop, &s->end);
+}
+
+/* -- calls ----------------------------------------------------------------- */
+
+/* XDR has no string that is not there, and no result beside an error. */
+static fs_reply as_sent(const fs_reply *reply)
+{
+    static char none[] = "";
+    fs_reply r = *reply;
+
+    if (!r.owner)
+        r.owner = none;
+    if (r.error) {
+        memset(&r.result, 0, sizeof r.result);
+        r.result.op = FS_OP_RMDIR;
+    }
+    return r;
+}
+
+static void send_reply(struct served *served)
+{
+    const struct peer *p = served->peer;
+    struct fs_net *net = p->serve->net;
+    fs_message m = {.body.kind = FS_MESSAGE_REPLY};
+    enum err e;
+
+    memcpy(m.volume, p->serve->volume->uuid, sizeof m.volume);
+    m.body.fs_message_body_u.reply =
+        (fs_reply_message){served->tag, as_sent(&served->call.reply)};
+    if (!p->connected)
+        return; /* it asks again when it is back */
+    e = net_send(net, p->who.node, &m);
+    if (e && e != E_CLOSED)
+        log_warning("an answer to node %u is lost: %s", p->who.node,
+                    err_text(e));
+}
+
+static void served_done(struct fs_call *call)
+{
+    struct served *served = container_of(call, struct served, call);
+    struct peer *p = served->peer;
+    struct net_serve *s = p->serve;
+
+    send_reply(served);
+    list_remove(&served->at);
+    fs_call_fini(call);
+    xdr_free((xdrproc_t)xdr_fs_request, (char *)&call->request);
+    free(served);
+    peer_put(p);
+    check_left(s);
+}
+
+static bool is_running(const struct peer *p, uint64_t tag)
+{
+    list_for_each (node, &p->running)
+        if (container_of(node, struct served, at)->tag == tag)
+            return true;
+    return false;
+}
+
+void net_serve_call(struct net_serve *s, const struct fs_sender *who,
+                    fs_call_message *call)
+{
+    struct peer *p = find(s, who);
+    struct served *served;
+
+    if (s->leaving || call->request.node != who->node)
+        return; /* who comes next is told; who lies is not */
+    if (!p)
+        p = peer_new(s, who);
+    if (!p)
+        return;
+    p->connected = true;
+    if (is_running(p, call->tag))
+        return; /* sent again: the one answer is for both */
+    served = calloc(1, sizeof *served);
+    if (!served)
+        return;
+    fs_call_init(&served->call, call->request.args.op);
+    served->call.request = call->request;
+    memset(&call->request, 0, sizeof call->request); /* it is ours now */
+    call->request.args.op = FS_OP_HELLO;
+    served->call.done = served_done;
+    served->peer = p;
+    served->tag = call->tag;
+    list_push_back(&p->running, &served->at);
+    fs_link_send(p->link, &served->call);
+}
+
+void net_serve_lost(struct net_serve *s, uint32_t node)
+{
+    list_for_each (at, &s->peers) {
+        struct peer *p = peer_of(at);
+
+        if (p->who.node != node)
+            continue;
+        p->connected = false;
+        peer_put(p);
+    }
+}
+
+/* -- birth and death ------------------------------------------------------- */
+
+enum err fs_net_serve(struct fs_net *net, const uint8_t uuid[16],
+                      struct fs_coord *coord)
+{
+    AUTO(freep) struct net_serve *s = calloc(1, sizeof *s);
+    enum err e;
+
+    if (!s)
+        return E_NOMEM;
+    s->net = net;
+    s->coord = coord;
+    list_init(&s->peers);
+    e = net_volume_new(net, uuid, &s->volume);
+    if (e)
+        return e;
+    s->volume->serve = s;
+    TAKE(s);
+    return E_OK;
+}
+
+void fs_net_leave(struct fs_net *net, const uint8_t uuid[16], struct task *done)
+{
+    struct net_volume *v = net_volume_find(net, uuid);
+    struct net_serve *s = v ? v->serve : NULL;
+
+    if (!s) {
+        loop_post(net->loop, done);
+        return;
+    }
+    s->leaving = done;
+    list_for_each (at, &s->peers)
+        peer_put(peer_of(at));
+    check_left(s);
+}
