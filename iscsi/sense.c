@@ -120,7 +120,6 @@ bool sense_from_err(enum err e, bool writing, enum sense_code *ret_code)
     case E_VHD_PARENT:
         *ret_code = writing ? SENSE_WRITE_ERROR : SENSE_READ_ERROR;
         return true;
-
     /* No store should say these: our own failure. */
     case E_OK:
     case E_EXIST:
@@ -138,7 +137,7 @@ bool sense_from_err(enum err e, bool writing, enum sense_code *ret_code)
     case E_VHD_TYPE:
     case E_PROTOCOL:
     case E_CONFIG:
-    case ERR_COUNT: *ret_code = SENSE_TARGET_FAILURE; return true;
+    case ERR_COUNT: break;
     }
     *ret_code = SENSE_TARGET_FAILURE;
     return true;
