@@ -55,6 +55,10 @@ struct fs_link {
     /* Set by the client before it sends: the coordinator takes a layout back.
      * Context: any thread; does not block. */
     void (*recall)(struct fs_link *link, const fs_recall *recall);
+    /* Add to an empty report what the client has, from *cursor (0 at first)
+     * on; report->last: that is all.  Errors: E_NOMEM.  Context: as recall. */
+    enum err (*report)(struct fs_link *link, uint64_t *cursor,
+                       fs_report_args *report);
     void *user;
 };
 

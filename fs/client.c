@@ -496,6 +496,7 @@ enum err fs_client_new(const struct fs_client_args *args,
     c->link = args->link;
     c->link->user = c;
     c->link->recall = fs_client_recalled;
+    c->link->report = fs_client_report;
     c->loop = args->loop;
     c->ledger = args->ledger;
     c->clock = args->clock ? args->clock : clock_system();

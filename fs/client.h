@@ -202,6 +202,9 @@ void fs_io_learn(struct fs_io *io, void (*next)(struct fs_io *io));
 void fs_io_recall(struct fs_io *io);
 /* fs_link.recall of the client's link. */
 void fs_client_recalled(struct fs_link *link, const fs_recall *recall);
+/* fs_link.report of the same. */
+enum err fs_client_report(struct fs_link *link, uint64_t *cursor,
+                          fs_report_args *report);
 
 /* -- client_commit.c ------------------------------------------------------- */
 

@@ -271,6 +271,53 @@ static void recall_start(struct task *task)
     recall_submit(container_of(task, struct fs_file, recall_task));
 }
 
+/* -- reporting ------------------------------------------------------------- */
+
+static void report_file(struct fs_file *f, fs_report_args *report)
+{
+    fs_report_file *r = &report->files.files_val[report->files.files_len];
+
+    pthread_mutex_lock(&f->mutex);
+    *r = (fs_report_file){.ino = f->ino,
+                          .open = f->opens > 0,
+                          .write = f->writers > 0,
+                          .grant = f->grant,
+                          .layout = f->layout};
+    pthread_mutex_unlock(&f->mutex);
+    report->files.files_len += r->open || r->grant;
+}
+
+/* As many whole buckets of the table as there is room for. */
+enum err fs_client_report(struct fs_link *link, uint64_t *cursor,
+                          fs_report_args *report)
+{
+    struct fs_client *c = link->user;
+    size_t max;
+
+    pthread_mutex_lock(&c->files_mutex);
+    max = min_u64(c->file_count, FS_REPORT_MAX);
+    report->files.files_val = calloc(max + 1, sizeof(fs_report_file));
+    if (!report->files.files_val) {
+        pthread_mutex_unlock(&c->files_mutex);
+        return E_NOMEM;
+    }
+    for (; *cursor < FILE_BUCKETS; ++*cursor) {
+        u_int before = report->files.files_len;
+
+        list_for_each (at, &c->files[*cursor]) {
+            if (report->files.files_len == max) {
+                report->files.files_len = before; /* with the next message */
+                pthread_mutex_unlock(&c->files_mutex);
+                return before ? E_OK : E_TOO_BIG;
+            }
+            report_file(container_of(at, struct fs_file, link), report);
+        }
+    }
+    pthread_mutex_unlock(&c->files_mutex);
+    report->last = true;
+    return E_OK;
+}
+
 /* Noted, and seen to on the client's own loop.  The last word counts, as it is
  * about the layout that is there now. */
 void fs_client_recalled(struct fs_link *link, const fs_recall *recall)

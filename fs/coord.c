@@ -148,6 +148,26 @@ static enum err job_grow(struct fs_coord *c, struct coord_job *job)
     return coord_grow(c, job->why);
 }
 
+static enum err job_forget(struct fs_coord *c, struct coord_job *job)
+{
+    const struct fs_sender *who = job->args;
+    enum err e = c->offline ? E_VOL_OFFLINE : db_run(c->db, SQL_BEGIN);
+
+    if (c->offline)
+        return e;
+    if (!e)
+        e = coord_forget(c, who);
+    if (!e)
+        e = db_run(c->db, SQL_COMMIT);
+    if (e) {
+        coord_fail(c, e, "forgetting a node");
+        return E_VOL_OFFLINE;
+    }
+    share_forget(c->meta, who);
+    coord_share(c);
+    return E_OK;
+}
+
 static enum err job_settle(struct fs_coord *c, struct coord_job *job)
 {
     (void)job;
@@ -261,6 +281,7 @@ static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
     c->discards_idle = true;
     list_init(&c->inbox);
     list_init(&c->parked);
+    list_init(&c->early);
     list_init(&c->jobs);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
@@ -292,6 +313,13 @@ enum err fs_coord_start(struct store *lun, const struct fs_coord_args *args,
     }
     *ret_coord = c;
     return E_OK;
+}
+
+enum err fs_coord_forget(struct fs_coord *coord, const struct fs_sender *who)
+{
+    struct fs_sender args = *who;
+
+    return run_on_thread(coord, job_forget, &args, NULL);
 }
 
 void fs_coord_settle(struct fs_coord *coord)

@@ -64,6 +64,7 @@ struct fs_coord {
     struct meta *meta;
     struct list inbox;  /* calls not looked at */
     struct list parked; /* calls that wait for space on its way to free */
+    struct list early;  /* calls that wait for the reports of others */
     struct list jobs;
     struct task work;
     bool work_posted, working;
@@ -103,6 +104,10 @@ void coord_batch(struct fs_coord *c);
 void coord_refuse(struct fs_coord *c, struct list *calls);
 /* Everything that waits, whatever for. */
 void coord_refuse_all(struct fs_coord *c);
+/* What has changed for those who share files: tell and answer them.  After the
+ * answers of a batch: a recall must not overtake the grant that it takes back.
+ */
+void coord_share(struct fs_coord *c);
 void coord_receive(struct task *task);
 
 /* coord_clean.c: between two transactions, have room in log and database for
@@ -118,6 +123,9 @@ bool coord_is_reclaiming(const struct fs_coord *c);
 /* coord_open.c: claim, recover, mend; and the reverse. */
 MUST_CHECK enum err coord_open(struct fs_coord *c, struct diag *why);
 void coord_close(struct fs_coord *c);
+/* In a transaction: free the handles of a run, drop its answers. */
+MUST_CHECK enum err coord_forget(struct fs_coord *c,
+                                 const struct fs_sender *who);
 MUST_CHECK enum err coord_grow(struct fs_coord *c, struct diag *why);
 
 #endif

@@ -15,6 +15,11 @@ static struct fs_call *call_of(struct list *node)
     return container_of(node, struct fs_call, link);
 }
 
+static const struct coord_session *session_of(const struct fs_call *call)
+{
+    return container_of(call->via, struct coord_session, link);
+}
+
 static void call_answer(struct task *task)
 {
     struct fs_call *call = container_of(task, struct fs_call, task);
@@ -50,6 +55,7 @@ void coord_refuse_all(struct fs_coord *c)
 {
     coord_refuse(c, &c->inbox);
     coord_refuse(c, &c->parked);
+    coord_refuse(c, &c->early);
     if (!c->meta)
         return;
     share_take_waiting(c->meta, &c->inbox);
@@ -60,8 +66,7 @@ void coord_refuse_all(struct fs_coord *c)
 void coord_receive(struct task *task)
 {
     struct fs_call *call = container_of(task, struct fs_call, task);
-    struct fs_coord *c =
-        container_of(call->via, struct coord_session, link)->coord;
+    struct fs_coord *c = session_of(call)->coord;
 
     list_push_back(&c->inbox, &call->link);
     coord_wake(c);
@@ -96,17 +101,13 @@ static bool batch_writes(struct fs_coord *c, uint32_t max)
     return false;
 }
 
-/* Who sends it; and this process's part of the header: one slot per call of the
- * batch (I7). */
+/* This process's part of the header: one slot per call of the batch (I7). */
 static void address(struct fs_coord *c, struct fs_call *call, uint32_t slot)
 {
-    const struct coord_session *s =
-        container_of(call->via, struct coord_session, link);
     struct fs_request *request = &call->request;
     const struct fs_once *once = &call->once;
 
-    call->sender = s->who;
-    if (!s->local)
+    if (!session_of(call)->local)
         return;
     memcpy(request->volume, c->super.uuid, sizeof request->volume);
     request->epoch = c->super.epoch;
@@ -184,6 +185,16 @@ static enum err batch_run(struct fs_coord *c, struct batch *b,
     return e;
 }
 
+/* Before all have reported nobody is answered from what this coordinator knows
+ * (I14); but who does not know of its epoch hears of it. */
+static bool is_early(const struct fs_coord *c, const struct fs_call *call)
+{
+    return c->meta->awaited_count && call->request.args.op != FS_OP_HELLO &&
+           call->request.args.op != FS_OP_REPORT &&
+           (call->sender.node == c->args.node ||
+            call->request.epoch == c->super.epoch);
+}
+
 /* A call that met a full volume waits while freed space is on its way. */
 static bool batch_park(struct fs_coord *c, struct fs_call *call)
 {
@@ -216,6 +227,11 @@ static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
         if (e == E_AGAIN)
             return E_OK;
         list_remove(&call->link);
+        call->sender = session_of(call)->who;
+        if (is_early(c, call)) {
+            list_push_back(&c->early, &call->link);
+            continue;
+        }
         address(c, call, b->calls++);
         call->reply.error = e;
         if (!e)
@@ -244,9 +260,21 @@ static void tell(struct fs_coord *c, const struct fs_sender *who,
     pthread_mutex_unlock(&c->lock);
 }
 
-/* What the batch means for those who share its files, after its answers: a
- * recall must not overtake the grant that it takes back. */
-static void share(struct fs_coord *c)
+/* All have reported: begin. */
+static void release_early(struct fs_coord *c)
+{
+    struct list *node;
+
+    if (!c->args.adopt)
+        c->meta->reap_held = false;
+    while (!list_empty(&c->early)) {
+        node = c->early.prev;
+        list_remove(node);
+        list_push_front(&c->inbox, node);
+    }
+}
+
+void coord_share(struct fs_coord *c)
 {
     struct fs_sender who;
     struct list *node;
@@ -261,6 +289,8 @@ static void share(struct fs_coord *c)
         list_remove(node);
         list_push_front(&c->inbox, node);
     }
+    if (!c->meta->awaited_count)
+        release_early(c);
 }
 
 void coord_batch(struct fs_coord *c)
@@ -285,5 +315,5 @@ void coord_batch(struct fs_coord *c)
     }
     while ((node = list_pop_front(&b.done)))
         answer(c, call_of(node));
-    share(c);
+    coord_share(c);
 }

@@ -114,8 +114,8 @@ static bool clean_space(struct fs_coord *c)
 {
     struct lun_run runs[DISCARDS_MAX];
 
-    if (c->discards_busy)
-        return false; /* discard_done() wakes us */
+    if (c->discards_busy || c->meta->awaited_count)
+        return false; /* discard_done(), or the last report, wakes us */
     if (c->discards) {
         for (unsigned i = 0; i < c->discards; i++)
             runs[i] = c->discard[i].run;

@@ -72,27 +72,66 @@ static enum err finish_ahead(struct meta *m)
     return more ? E_OK : db_run(m->db, SQL_AHEAD_DROP, DB_INT(ino));
 }
 
+static bool lives(const struct fs_coord *c, const struct fs_sender *who)
+{
+    if (who->node == c->args.node && who->incarnation == c->args.incarnation)
+        return true;
+    for (unsigned i = 0; i < c->args.other_count; i++)
+        if (c->args.others[i].node == who->node &&
+            c->args.others[i].incarnation == who->incarnation)
+            return true;
+    return false;
+}
+
+/* A run that has handles or answers, and does not live.  E_NODATA: none. */
+static enum err find_dead(struct fs_coord *c, struct fs_sender *ret_who)
+{
+    enum err e = db_first(c->db, SQL_SENDERS);
+
+    while (!e) {
+        ret_who->node = (uint32_t)db_u64(c->db, SQL_SENDERS, 0);
+        ret_who->incarnation = db_u64(c->db, SQL_SENDERS, 1);
+        if (!lives(c, ret_who)) {
+            db_end(c->db, SQL_SENDERS);
+            return E_OK;
+        }
+        e = db_next(c->db, SQL_SENDERS);
+    }
+    return e;
+}
+
+enum err coord_forget(struct fs_coord *c, const struct fs_sender *who)
+{
+    enum err e = db_run(c->db, SQL_HANDLE_FREE, DB_INT(who->node),
+                        DB_INT(who->incarnation));
+
+    return e ? e
+             : db_run(c->db, SQL_REPLY_FORGET, DB_INT(who->node),
+                      DB_INT(who->incarnation));
+}
+
 /* Earlier runs are dead or fenced: nothing is theirs any more (I10), but for
  * the answers that their users did not get (I7). */
-static enum err forget_others(struct fs_coord *c)
+static enum err forget_step(struct fs_coord *c)
 {
-    static const enum sql forget[] = {SQL_HANDLE_FREE, SQL_NODE_FENCE,
-                                      SQL_REPLY_FORGET};
-    size_t count = ARRAY_LEN(forget) - c->args.adopt;
+    struct fs_sender dead;
     enum err e = E_OK;
 
-    for (size_t i = 0; i < count && !e; i++)
-        e = db_run(c->db, forget[i], DB_INT(c->args.node),
+    if (c->args.adopt)
+        e = db_run(c->db, SQL_HANDLE_ADOPT, DB_INT(c->args.node),
+                   DB_INT(c->args.incarnation));
+    while (!e && !c->args.adopt) {
+        e = find_dead(c, &dead);
+        if (!e)
+            e = coord_forget(c, &dead);
+    }
+    if (!e || e == E_NODATA)
+        e = db_run(c->db, SQL_NODE_FENCE, DB_INT(c->args.node),
                    DB_INT(c->args.incarnation));
     if (!e)
         e = db_run(c->db, SQL_NODE_PUT, DB_INT(c->args.node),
                    DB_INT(c->args.incarnation));
     return e ? e : E_NODATA;
-}
-
-static enum err forget_step(struct fs_coord *c)
-{
-    return forget_others(c);
 }
 
 static enum err trim_step(struct fs_coord *c)
@@ -146,6 +185,12 @@ static enum err finish(struct fs_coord *c, enum err (*step)(struct fs_coord *))
     }
 }
 
+/* Does nobody live on who used the volume before? */
+static bool is_alone(const struct fs_coord *c)
+{
+    return !c->args.adopt && !c->args.other_count;
+}
+
 /* What was taken ahead of a writer who lives on may be written: it waits for
  * his last close, or for the next start without him. */
 static enum err mend(struct fs_coord *c, struct diag *why)
@@ -163,7 +208,7 @@ static enum err mend(struct fs_coord *c, struct diag *why)
 
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         enum err e =
-            steps[i].alone && c->args.adopt ? E_OK : finish(c, steps[i].step);
+            steps[i].alone && !is_alone(c) ? E_OK : finish(c, steps[i].step);
 
         if (e)
             return diag_fail(why, e, "volume \"%s\": %s: %s: run lunar check",
@@ -189,6 +234,14 @@ static enum err continue_numbers(struct fs_coord *c, struct diag *why)
     return E_OK;
 }
 
+static void await_reports(struct fs_coord *c)
+{
+    c->meta->reap_held = !is_alone(c);
+    c->meta->awaited_count = c->args.other_count;
+    for (unsigned i = 0; i < c->args.other_count; i++)
+        c->meta->awaited[i] = c->args.others[i];
+}
+
 static enum err open_database(struct fs_coord *c, struct diag *why)
 {
     const struct meta_args args = {
@@ -211,7 +264,7 @@ static enum err open_database(struct fs_coord *c, struct diag *why)
     if (!e)
         e = meta_new(&with_db, why, &c->meta);
     if (!e)
-        c->meta->reap_held = c->args.adopt;
+        await_reports(c);
     if (e)
         return diag_prefix(why, e, "volume \"%s\"", c->super.name);
     e = mend(c, why);

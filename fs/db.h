@@ -108,6 +108,8 @@
                          "FROM handle WHERE ino = ?")                          \
     X(SQL_HANDLE_PUT,    "REPLACE INTO handle VALUES (?,?,?,?,?,?)")           \
     X(SQL_HANDLE_FREE,   "UPDATE handle SET mode = 0 WHERE mode <> 0 AND "     \
+                         "node = ? AND incarnation = ?")                       \
+    X(SQL_HANDLE_ADOPT,  "UPDATE handle SET mode = 0 WHERE mode <> 0 AND "     \
                          "NOT (node = ? AND incarnation = ?)")                 \
     X(SQL_HANDLE_CLEAR,  "DELETE FROM handle WHERE ino = ?")                   \
     X(SQL_REPLY_GET,     "SELECT seq, op, ino, value FROM reply "              \
@@ -116,7 +118,9 @@
     X(SQL_REPLY_LAST,    "SELECT coalesce(max(seq), 0) FROM reply "            \
                          "WHERE node = ? AND incarnation = ?")                 \
     X(SQL_REPLY_FORGET,  "DELETE FROM reply WHERE "                            \
-                         "NOT (node = ? AND incarnation = ?)")                 \
+                         "node = ? AND incarnation = ?")                       \
+    X(SQL_SENDERS,       "SELECT node, incarnation FROM handle WHERE mode <> 0"\
+                         " UNION SELECT node, incarnation FROM reply")         \
     X(SQL_NODE_PUT,      "REPLACE INTO node VALUES (?,?,0)")                   \
     X(SQL_NODE_FENCE,    "UPDATE node SET fenced = 1 WHERE "                   \
                          "NOT (node = ? AND incarnation = ?)")

@@ -111,6 +111,11 @@ struct fs_coord_args {
     bool adopt;
     bool discard;        /* tell the LUN what is free */
     struct clock *clock; /* NULL: the system's */
+    /* Takeover: runs of other nodes that used the volume before and live on.
+     * Nothing is granted or reclaimed before each of them has reported, or was
+     * forgotten; what others had is nobody's any more (I10). */
+    const struct fs_sender *others;
+    unsigned other_count; /* ≤ FS_NODES_MAX */
 };
 
 /* Claim the volume (I4), recover it, and serve: starts the metadata thread.
@@ -138,6 +143,10 @@ MUST_CHECK enum err fs_coord_join(struct fs_coord *coord,
 /* All its calls are answered, and it makes no more; what it has of files it
  * goes on having: it may come again (I10). */
 void fs_coord_leave(struct fs_link *link);
+/* That run of a node is fenced, or has left and says so itself: nothing is its
+ * any more.  Errors: E_VOL_OFFLINE.  Context: any thread that may block. */
+MUST_CHECK enum err fs_coord_forget(struct fs_coord *coord,
+                                    const struct fs_sender *who);
 
 /* Answer what was sent, reclaim, checkpoint, release the claim; NULL is fine.
  * No client sends any more.  Context: any thread that may block. */

@@ -25,6 +25,7 @@ static const struct op_row {
 } op_rows[] = {
 #define ROW(OP, flags, op) [FS_OP_##OP] = {#OP, flags, op_##op}
     ROW(HELLO,         0,                     hello),
+    ROW(REPORT,        0,                     report),
     ROW(LOOKUP,        0,                     lookup),
     ROW(GETATTR,       0,                     getattr),
     ROW(SETATTR,       OP_ONCE | OP_GROWS,    setattr),
@@ -146,6 +147,8 @@ static enum err reply_replay(struct op *op)
         return E_OK;
     e = inode_get(op->m, ino, &inode);
     *attr = e ? (fs_attr){.ino = ino} : inode.attr;
+    if (!e && r->args.op == FS_OP_CREATE && OP_ARGS(op, create)->open)
+        return share_open(op, ino, true); /* a right: it may be lost */
     return e == E_STALE ? E_OK : e;
 }
 
@@ -165,8 +168,15 @@ static enum err reply_store(struct op *op)
 
 /* -- one operation --------------------------------------------------------- */
 
-static enum err check_request(const struct meta *m, const fs_request *request)
+static enum err check_request(const struct meta *m, const struct fs_call *call)
 {
+    const fs_request *request = &call->request;
+    const struct fs_sender *who = &call->sender;
+
+    if (who->node > FS_NODES_MAX)
+        return E_PROTOCOL;
+    if (who->incarnation <= m->forgotten[who->node])
+        return E_FENCED; /* for ever: it comes back as another (I11) */
     if (request->proto_version != FS_PROTO_VERSION)
         return E_VERSION;
     if (request->epoch != m->epoch && request->args.op != FS_OP_HELLO)
@@ -210,7 +220,7 @@ enum err meta_run(struct meta *m, struct fs_call *call,
         .reply = reply,
         .now_ns = (int64_t)clock_wall_ns(m->clock),
     };
-    enum err e = check_request(m, request);
+    enum err e = check_request(m, call);
 
     reply->result.op = request->args.op;
     reply->epoch = m->epoch;

@@ -77,6 +77,12 @@ struct meta {
     uint64_t opens;
     bool reap_wanted; /* an orphan lost its last user */
     bool reap_held;   /* not all users are known yet */
+    /* After a takeover: who has not reported yet. */
+    struct fs_sender awaited[FS_NODES_MAX];
+    unsigned awaited_count;
+    struct fs_sender reported[FS_NODES_MAX]; /* who was awaited, and has */
+    unsigned reported_count;
+    uint64_t forgotten[FS_NODES_MAX + 1]; /* by node: up to this incarnation */
     struct list files[FILE_BUCKETS];
     /* For coord.c, after the commit: what to tell, answer, run again. */
     struct list recalls;   /* of holds */
@@ -175,7 +181,8 @@ MUST_CHECK enum err hold_get(const struct op *op, fs_ino ino,
                              struct file **ret_file, struct hold **ret_hold);
 /* Forget hold and file if they are nothing any more. */
 void hold_put(struct file *file, struct hold *hold);
-void hold_open(struct meta *m, struct hold *hold, bool write);
+/* The sender has it open from now on.  Errors: E_NOMEM. */
+MUST_CHECK enum err share_open(struct op *op, fs_ino ino, bool write);
 /* Does nobody else have anything of it? */
 bool file_is_alone(const struct file *file, const struct hold *hold);
 void file_free(struct file *file);
@@ -194,6 +201,8 @@ void share_wait(struct meta *m, struct fs_call *call, struct file *behind,
 /* The layout is given up down to this: those who wait try again. */
 void share_lower(struct meta *m, struct file *file, struct hold *hold,
                  fs_iomode layout);
+/* Nothing is its any more; its calls that wait go to m->sent_back. */
+void share_forget(struct meta *m, const struct fs_sender *who);
 /* It may not have heard of what is recalled from it: tell it again. */
 void share_remind(struct meta *m, const struct fs_sender *who);
 /* The next recall that nobody has been told of.  False: none. */
@@ -245,8 +254,8 @@ MUST_CHECK enum err acl_inherit(struct meta *m, fs_ino parent, uint32_t umask,
 
 /* clang-format off */
 #define OP_HANDLERS(X)                                                         \
-    X(hello) X(lookup) X(getattr) X(setattr) X(create) X(unlink) X(rmdir)      \
-    X(rename) X(link) X(readlink) X(readdir) X(statfs) X(xattr_get)            \
+    X(hello) X(report) X(lookup) X(getattr) X(setattr) X(create) X(unlink)     \
+    X(rmdir) X(rename) X(link) X(readlink) X(readdir) X(statfs) X(xattr_get)            \
     X(xattr_set) X(xattr_list) X(xattr_remove) X(open) X(close) X(layoutget)   \
     X(layoutcommit) X(layoutreturn) X(fallocate) X(seek) X(handle_get)         \
     X(handle_put)

@@ -128,8 +128,6 @@ enum err op_create(struct op *op)
     const fs_create_args *args = OP_ARGS(op, create);
     struct meta *m = op->m;
     struct inode dir, inode;
-    struct file *file;
-    struct hold *hold;
     enum err e = check_create(args);
 
     if (!e)
@@ -144,14 +142,11 @@ enum err op_create(struct op *op)
         dir.attr.nlink++;
     inode_modified(op, &dir);
     e = inode_put(m, &dir);
-    if (!e && args->open)
-        e = hold_get(op, inode.attr.ino, &file, &hold);
-    if (e)
-        return e;
-    if (args->open)
-        hold_open(m, hold, true); /* who creates may write */
-    *OP_RESULT(op, create) = inode.attr;
-    return E_OK;
+    if (!e && args->open)                         /* last: it is not undone */
+        e = share_open(op, inode.attr.ino, true); /* who creates may write */
+    if (!e)
+        *OP_RESULT(op, create) = inode.attr;
+    return e;
 }
 
 /* -- LINK, READLINK -------------------------------------------------------- */

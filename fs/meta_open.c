@@ -8,19 +8,15 @@ enum err op_open(struct op *op)
 {
     const fs_open_args *args = OP_ARGS(op, open);
     struct inode inode;
-    struct file *file;
-    struct hold *hold;
     enum err e = inode_get(op->m, args->ino, &inode);
 
     if (!e && args->write)
         e = handle_allows(op, args->ino, 0);
     if (!e)
-        e = hold_get(op, args->ino, &file, &hold);
-    if (e)
-        return e;
-    hold_open(op->m, hold, args->write);
-    *OP_RESULT(op, open) = inode.attr;
-    return E_OK;
+        e = share_open(op, args->ino, args->write);
+    if (!e)
+        *OP_RESULT(op, open) = inode.attr;
+    return e;
 }
 
 /* Nobody uses the file any more: give back what was allocated ahead of its

@@ -117,11 +117,18 @@ void hold_put(struct file *file, struct hold *hold)
     file_put(file);
 }
 
-void hold_open(struct meta *m, struct hold *hold, bool write)
+enum err share_open(struct op *op, fs_ino ino, bool write)
 {
-    m->opens += !hold->open;
+    struct file *file;
+    struct hold *hold;
+    enum err e = hold_get(op, ino, &file, &hold);
+
+    if (e)
+        return e;
+    op->m->opens += !hold->open;
     hold->open = true;
     hold->write |= write;
+    return E_OK;
 }
 
 bool file_is_alone(const struct file *file, const struct hold *hold)
@@ -274,6 +281,102 @@ bool share_next_recall(struct meta *m, struct fs_sender *ret_who,
     *ret_who = h->who;
     *ret_recall = (fs_recall){h->file->ino, h->grant, h->keep};
     return true;
+}
+
+/* -- takeover, and the end of a node --------------------------------------- */
+
+static enum err report_file(struct op *op, const fs_report_file *r)
+{
+    struct file *file;
+    struct hold *hold;
+    enum err e = E_OK;
+
+    if (r->open)
+        e = share_open(op, r->ino, r->write);
+    if (e || !r->grant)
+        return e;
+    e = hold_get(op, r->ino, &file, &hold);
+    if (e)
+        return e;
+    hold->grant = r->grant;
+    hold->layout = r->layout;
+    return E_OK;
+}
+
+static bool is_among(const struct fs_sender *list, unsigned count,
+                     const struct fs_sender *who)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (is_same(&list[i], who))
+            return true;
+    return false;
+}
+
+static void no_longer_awaited(struct meta *m, const struct fs_sender *who)
+{
+    for (unsigned i = 0; i < m->awaited_count; i++)
+        if (is_same(&m->awaited[i], who)) {
+            m->awaited[i] = m->awaited[--m->awaited_count];
+            return;
+        }
+}
+
+/* As long as it is awaited it may begin its report anew, for nobody has been
+ * granted anything.  Later the same is old news, as its answer was lost.  Who
+ * was not awaited and has something was given up for dead (I11). */
+enum err op_report(struct op *op)
+{
+    const fs_report_args *args = OP_ARGS(op, report);
+    struct meta *m = op->m;
+    enum err e = E_OK;
+
+    if (!is_among(m->awaited, m->awaited_count, op->sender))
+        return !args->files.files_len ||
+                       is_among(m->reported, m->reported_count, op->sender)
+                   ? E_OK
+                   : E_FENCED;
+    for (u_int i = 0; i < args->files.files_len && !e; i++)
+        e = report_file(op, &args->files.files_val[i]);
+    if (e || !args->last)
+        return e;
+    no_longer_awaited(m, op->sender);
+    m->reported[m->reported_count++] = *op->sender;
+    return E_OK;
+}
+
+static void forget_calls(struct meta *m, struct file *f,
+                         const struct fs_sender *who)
+{
+    list_for_each (node, &f->waiting) {
+        struct fs_call *call = call_of(node);
+
+        if (!is_same(&call->sender, who))
+            continue;
+        list_remove(node);
+        call->reply.error = E_FENCED;
+        list_push_back(&m->sent_back, node);
+    }
+}
+
+void share_forget(struct meta *m, const struct fs_sender *who)
+{
+    no_longer_awaited(m, who);
+    m->forgotten[who->node] =
+        max_u64(m->forgotten[who->node], who->incarnation);
+    for (int i = 0; i < FILE_BUCKETS; i++)
+        list_for_each (node, &m->files[i]) {
+            struct file *f = container_of(node, struct file, link);
+            struct hold *h = hold_find(f, who);
+
+            forget_calls(m, f, who);
+            if (!h)
+                continue;
+            m->opens -= h->open;
+            h->open = h->write = false;
+            share_lower(m, f, h, FS_IOMODE_NONE);
+            hold_put(f, h);
+            m->reap_wanted = true;
+        }
 }
 
 void share_take_waiting(struct meta *m, struct list *to)

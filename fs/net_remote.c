@@ -2,7 +2,12 @@
  *
  *   AIMLESS  nobody coordinates: calls wait
  *   GREETING connected or not, HELLO tells the epoch: calls wait
+ *   GREETED  answers of the last epoch are being delivered
  *   READY    calls go out as they come
+ *   REFUSED  the coordinator has given us up: calls fail, for good
+ *
+ * To a new epoch the client reports what it has, before anything else (F5).
+ * What was answered before is in its hands by then: `delivering` says so.
  *
  * A call has its tag and, for what changes tables, its slot and sequence from
  * the first try on (I7).  After a HELLO everything without an answer is sent
@@ -10,20 +15,28 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/net.h"
 
+#include "base/log.h"
+
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
     SLOTS = FS_SLOTS_KEPT, /* calls in flight */
-    GREET_MS = 200         /* a HELLO without an answer is said again */
+    GREET_MS = 200,        /* a HELLO without an answer is said again */
+    DELIVER_MS = 1
 };
 
 struct net_remote {
     struct fs_link link;
     struct fs_net *net;
     struct net_volume *volume;
-    enum { AIMLESS, GREETING, READY } state;
+    enum { AIMLESS, GREETING, GREETED, READY, REFUSED } state;
     uint32_t node; /* the coordinator's; 0: nobody */
-    uint64_t epoch, last_tag, hello_tag;
+    uint64_t epoch, last_tag, hello_tag, report_tag;
+    uint64_t reported_epoch; /* whose coordinator has our report */
+    enum err refusal;
+    atomic_uint delivering; /* answers on their way to who asked */
     struct timer again;
     struct list waiting; /* not sent yet */
     struct list sent;    /* without an answer, in order */
@@ -41,8 +54,10 @@ static struct fs_call *call_of(struct list *node)
 static void answer(struct task *task)
 {
     struct fs_call *call = container_of(task, struct fs_call, task);
+    struct net_remote *r = container_of(call->via, struct net_remote, link);
 
-    call->done(call);
+    call->done(call); /* it is gone, or sent again */
+    atomic_fetch_sub(&r->delivering, 1);
 }
 
 /* -- sending --------------------------------------------------------------- */
@@ -108,6 +123,46 @@ static void send_waiting(struct net_remote *r)
     }
 }
 
+/* -- answering ------------------------------------------------------------- */
+
+static void finish(struct net_remote *r, struct fs_call *call, fs_reply *reply)
+{
+    call->reply = *reply;
+    memset(reply, 0, sizeof *reply); /* it is the caller's now */
+    if (call->reply.owner && !call->reply.owner[0]) {
+        free(call->reply.owner);
+        call->reply.owner = NULL;
+    }
+    list_remove(&call->link);
+    if (call->tag && !call->once.seq)
+        r->slots[call->request.slot].busy = false;
+    atomic_fetch_add(&r->delivering, 1);
+    call->task.run = answer;
+    loop_post(call->from, &call->task);
+}
+
+static void refuse(struct net_remote *r, struct fs_call *call)
+{
+    fs_reply reply = {.error = r->refusal};
+
+    reply.result.op = call->request.args.op;
+    finish(r, call, &reply);
+}
+
+/* What we have is not ours any more: whoever asks for anything is told. */
+static void refused(struct net_remote *r, enum err e)
+{
+    log_error("node %u, which coordinates, refuses this run of node %u: %s",
+              r->node, r->net->self.node, err_text(e));
+    loop_timer_cancel(r->net->loop, &r->again);
+    r->state = REFUSED;
+    r->refusal = e;
+    while (!list_empty(&r->sent))
+        refuse(r, call_of(r->sent.next));
+    while (!list_empty(&r->waiting))
+        refuse(r, call_of(r->waiting.next));
+}
+
 /* -- greeting -------------------------------------------------------------- */
 
 static void greet(struct net_remote *r)
@@ -128,33 +183,96 @@ static void greet(struct net_remote *r)
     loop_timer_set(r->net->loop, &r->again, GREET_MS);
 }
 
-/* Not connected, or the volume is not served there yet. */
-static void greet_again(struct timer *t)
+static void report(struct net_remote *r)
 {
-    greet(container_of(t, struct net_remote, again));
+    fs_request request = {.proto_version = FS_PROTO_VERSION,
+                          .args.op = FS_OP_REPORT};
+    fs_report_args *args = &request.args.fs_args_u.report;
+    uint64_t cursor = 0;
+    enum err e = E_OK;
+
+    address(r, &request);
+    request.incarnation = r->net->self.incarnation;
+    while (!e && !args->last) {
+        memset(args, 0, sizeof *args);
+        e = r->link.report(&r->link, &cursor, args);
+        r->report_tag = ++r->last_tag;
+        if (!e)
+            send_message(r, r->report_tag, &request);
+        free(args->files.files_val);
+    }
+    if (e)
+        log_error("volume: what is open here cannot be reported: %s",
+                  err_text(e));
 }
 
-static void greeted(struct net_remote *r, const fs_hello *hello)
+/* All that goes before the coordinator in order: what we have, what it may
+ * have answered already, what is new. */
+static void ready(struct net_remote *r)
 {
-    loop_timer_cancel(r->net->loop, &r->again);
-    r->epoch = hello->epoch;
+    if (r->reported_epoch != r->epoch && r->link.report) {
+        if (atomic_load(&r->delivering)) {
+            loop_timer_set(r->net->loop, &r->again, DELIVER_MS);
+            return;
+        }
+        report(r);
+    }
     r->state = READY;
     list_for_each (node, &r->sent)
         send_call(r, call_of(node));
     send_waiting(r);
 }
 
+static void greeted(struct net_remote *r, const fs_hello *hello)
+{
+    loop_timer_cancel(r->net->loop, &r->again);
+    r->epoch = hello->epoch;
+    r->state = GREETED;
+    ready(r);
+}
+
+/* Not connected, or the volume is not served there yet; or it is our turn. */
+static void go_on(struct timer *t)
+{
+    struct net_remote *r = container_of(t, struct net_remote, again);
+
+    if (r->state == GREETED)
+        ready(r);
+    else
+        greet(r);
+}
+
+static void reported(struct net_remote *r, enum err e)
+{
+    if (!e)
+        r->reported_epoch = r->epoch;
+    else if (e == E_EPOCH)
+        greet(r);
+    else
+        refused(r, e);
+}
+
+static void hello_answered(struct net_remote *r, const fs_reply *reply)
+{
+    if (r->state != GREETING)
+        return;
+    if (!reply->error && reply->result.op == FS_OP_HELLO)
+        greeted(r, &reply->result.fs_result_u.hello);
+    else if (reply->error == E_FENCED || reply->error == E_VERSION)
+        refused(r, (enum err)reply->error);
+}
+
 /* -- what comes from the transport ----------------------------------------- */
 
 void net_remote_met(struct net_remote *r, uint32_t node)
 {
-    if (node == r->node)
+    if (node == r->node && r->state != REFUSED)
         greet(r);
 }
 
 void net_remote_lost(struct net_remote *r, uint32_t node)
 {
-    if (node == r->node && r->state == READY)
+    if (node == r->node && (r->state == GREETED || r->state == READY))
         greet(r);
 }
 
@@ -166,21 +284,6 @@ static struct fs_call *find_sent(struct net_remote *r, uint64_t tag)
     return NULL;
 }
 
-static void finish(struct net_remote *r, struct fs_call *call, fs_reply *reply)
-{
-    call->reply = *reply;
-    memset(reply, 0, sizeof *reply); /* it is the caller's now */
-    if (call->reply.owner && !call->reply.owner[0]) {
-        free(call->reply.owner);
-        call->reply.owner = NULL;
-    }
-    list_remove(&call->link);
-    if (!call->once.seq)
-        r->slots[call->request.slot].busy = false;
-    call->task.run = answer;
-    loop_post(call->from, &call->task);
-}
-
 void net_remote_reply(struct net_remote *r, uint32_t node,
                       fs_reply_message *reply)
 {
@@ -189,9 +292,12 @@ void net_remote_reply(struct net_remote *r, uint32_t node,
 
     if (node != r->node)
         return; /* who coordinated before (F5) */
-    if (reply->tag == r->hello_tag && r->state == GREETING) {
-        if (answered->result.op == FS_OP_HELLO && !answered->error)
-            greeted(r, &answered->result.fs_result_u.hello);
+    if (reply->tag == r->hello_tag) {
+        hello_answered(r, answered);
+        return;
+    }
+    if (reply->tag == r->report_tag) {
+        reported(r, (enum err)answered->error);
         return;
     }
     call = find_sent(r, reply->tag);
@@ -219,8 +325,12 @@ static void take(struct task *task)
     struct fs_call *call = container_of(task, struct fs_call, task);
     struct net_remote *r = container_of(call->via, struct net_remote, link);
 
+    call->tag = 0;
     list_push_back(&r->waiting, &call->link);
-    send_waiting(r);
+    if (r->state == REFUSED)
+        refuse(r, call);
+    else
+        send_waiting(r);
 }
 
 static void link_send(struct fs_link *link, struct fs_call *call)
@@ -245,7 +355,7 @@ enum err fs_net_reach(struct fs_net *net, const uint8_t uuid[16], uint32_t node,
     if (!r)
         return E_NOMEM;
     r->link.ops = &link_ops;
-    r->again.fire = greet_again;
+    r->again.fire = go_on;
     r->net = net;
     list_init(&r->waiting);
     list_init(&r->sent);
@@ -272,6 +382,8 @@ void fs_net_forget(struct fs_link *link)
     struct net_remote *r = container_of(link, struct net_remote, link);
 
     ASSERT(list_empty(&r->sent) && list_empty(&r->waiting));
+    while (atomic_load(&r->delivering))
+        sched_yield();
     loop_timer_cancel(r->net->loop, &r->again);
     net_volume_free(r->volume);
     free(r);

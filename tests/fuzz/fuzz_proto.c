@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_proto.c - any bytes as a request and as a reply: what decodes
- * encodes again, to something that decodes to the same.
+/* tests/fuzz/fuzz_proto.c - any bytes as a request, a reply and a message: what
+ * decodes encodes again, to something that decodes to the same.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/base.h"
 #include "fs/proto.h"
@@ -47,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static fs_request request, request_again;
     static fs_reply reply, reply_again;
+    static fs_message net, net_again;
 
     if (size > WIRE_MAX / 2)
         return 0;
@@ -54,5 +55,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
            sizeof request);
     decode((xdrproc_t)xdr_fs_reply, data, size, &reply, &reply_again,
            sizeof reply);
+    decode((xdrproc_t)xdr_fs_message, data, size, &net, &net_again, sizeof net);
     return 0;
 }

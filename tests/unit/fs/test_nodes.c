@@ -71,16 +71,21 @@ static void set_flag(struct task *task)
     container_of(task, struct flag_task, task)->done = true;
 }
 
-static void cluster_fini(struct cluster *c)
+static void leave(struct cluster *c)
 {
     struct flag_task left = {.task.run = set_flag};
 
+    fs_net_leave(c->nodes[1].net, c->super.uuid, &left.task);
+    world_run_until(&c->v.world, &left.done);
+}
+
+static void cluster_fini(struct cluster *c)
+{
     for (uint32_t i = 1; i <= NODES; i++)
         fs_client_free(c->nodes[i].client);
     for (uint32_t i = 2; i <= NODES; i++)
         fs_net_forget(c->nodes[i].link);
-    fs_net_leave(c->nodes[1].net, c->super.uuid, &left.task);
-    world_run_until(&c->v.world, &left.done);
+    leave(c);
     for (uint32_t i = 1; i <= NODES; i++)
         transport_close(c->nodes[i].transport);
     loop_run_ready(c->v.world.loop);
@@ -411,6 +416,127 @@ static void a_recall_waits_for_who_is_away(void)
     cluster_fini(&c);
 }
 
+/* -- another coordinator --------------------------------------------------- */
+
+/* Node 1 ends and comes back as a new run with a new epoch; it knows only what
+ * is on the LUN, and that the others live. */
+static void coordinator_restart(struct cluster *c)
+{
+    const struct fs_sender others[] = {
+        {2, 102},
+        {3, 103}
+    };
+    const struct fs_coord_args args = {.node = 1,
+                                       .host = "h1",
+                                       .incarnation = ++c->v.incarnation,
+                                       .sole = true,
+                                       .discard = true,
+                                       .others = others,
+                                       .other_count = ARRAY_LEN(others)};
+
+    leave(c);
+    fs_coord_stop(c->v.coord);
+    CHECK_OK_FATAL(fs_coord_start(c->v.lun, &args, NULL, &c->v.coord));
+    c->v.link = c->nodes[1].link = fs_coord_link(c->v.coord);
+    CHECK_OK_FATAL(fs_net_serve(c->nodes[1].net, c->super.uuid, c->v.coord));
+    for (uint32_t i = 2; i <= NODES; i++)
+        fs_net_aim(c->nodes[i].link, 1); /* they have heard of it */
+}
+
+static void step_of_others(struct cluster *c, struct model *m)
+{
+    uint32_t node = 2 + random_below(c, NODES - 1);
+
+    switch (random_below(c, 6)) {
+    case 0:
+    case 1:
+    case 2: step_write(c, m, node); break;
+    case 3: step_read(c, m, node); break;
+    case 4: step_truncate(c, m, node); break;
+    default: step_stat(c, m, node);
+    }
+}
+
+static void a_new_coordinator_learns_what_is_held(void)
+{
+    const struct fs_open_how *how[] = {NULL, NULL, &cw_create, &cw_reopen};
+    static struct model m;
+    struct cluster c;
+    fs_attr attr;
+
+    m = (struct model){.size = 0};
+    cluster_init(&c);
+    c.seed = 5;
+    fs_client_free(TAKE(c.nodes[1].client));
+    for (uint32_t i = 2; i <= NODES; i++)
+        CHECK_OK_FATAL(fs_path_open(c.nodes[i].client, "file", how[i],
+                                    &c.nodes[i].file, &attr));
+    for (int i = 0; i < STEPS; i++) {
+        step_of_others(&c, &m);
+        if (i % 10 == 9)
+            coordinator_restart(&c);
+    }
+    for (uint32_t i = 2; i <= NODES; i++)
+        CHECK_OK(fs_file_close(c.nodes[i].file, how[i]));
+    cluster_fini(&c);
+}
+
+/* A file without a name lives on while somebody has it open, also over a
+ * takeover. */
+static void an_unlinked_file_outlives_a_takeover(void)
+{
+    char text[] = "still here", buf[sizeof text] = "";
+    struct cluster c;
+    fs_attr attr;
+
+    cluster_init(&c);
+    fs_client_free(TAKE(c.nodes[1].client));
+    CHECK_OK_FATAL(fs_path_open(c.nodes[2].client, "file", &cw_create,
+                                &c.nodes[2].file, &attr));
+    CHECK_OK(data(&c, 2, FS_IO_WRITE, 0, text, sizeof text, NULL));
+    CHECK_OK(fs_path_unlink(c.nodes[3].client, "file"));
+    coordinator_restart(&c);
+    CHECK_OK(data(&c, 2, FS_IO_READ, 0, buf, sizeof buf, NULL));
+    CHECK_EQ(memcmp(buf, text, sizeof buf), 0);
+    CHECK_OK(fs_file_close(c.nodes[2].file, &cw_create));
+    cluster_fini(&c);
+}
+
+/* A node that was given up for dead has nothing any more: what it had open
+ * unlinked is freed, and its layout is in nobody's way. */
+static void a_forgotten_node_is_in_nobodys_way(void)
+{
+    char text[] = "by three", buf[sizeof text] = "";
+    const struct fs_sender two = {2, 102};
+    struct waited_io w = {
+        .iov = {.iov_base = buf, .iov_len = sizeof buf}
+    };
+    struct cluster c;
+    fs_attr attr;
+
+    cluster_init(&c);
+    open_everywhere(&c, "file");
+    CHECK_OK(data(&c, 2, FS_IO_WRITE, 0, text, sizeof text, NULL));
+    transport_hub_cut(c.hub, 1, 2);
+    w.io = (struct fs_io){.op = FS_IO_READ,
+                          .len_bytes = sizeof buf,
+                          .iov = &w.iov,
+                          .iov_count = 1};
+    submit(&c, 3, &w);
+    loop_run_ready(c.v.world.loop);
+    CHECK_EQ(w.done, false);
+    CHECK_OK(fs_coord_forget(c.v.coord, &two));
+    world_run_until(&c.v.world, &w.done);
+    CHECK_OK(w.result);
+    CHECK_EQ(w.io.count_bytes, 0); /* it had committed nothing */
+    transport_hub_heal(c.hub, 1, 2);
+    CHECK_ERR(fs_path_stat(c.nodes[2].client, "file", &attr), E_FENCED);
+    CHECK_ERR(fs_file_close(c.nodes[2].file, &cw_reopen), E_FENCED);
+    CHECK_OK(fs_file_close(c.nodes[1].file, &cw_create));
+    CHECK_OK(fs_file_close(c.nodes[3].file, &cw_reopen));
+    cluster_fini(&c);
+}
+
 static const struct test tests[] = {
     TEST(what_one_writes_the_others_read_at_once),
     TEST(all_nodes_agree_with_the_model),
@@ -418,5 +544,8 @@ static const struct test tests[] = {
     TEST(writers_of_all_nodes_lose_nothing),
     TEST(a_lost_answer_is_given_again),
     TEST(a_recall_waits_for_who_is_away),
+    TEST(a_new_coordinator_learns_what_is_held),
+    TEST(an_unlinked_file_outlives_a_takeover),
+    TEST(a_forgotten_node_is_in_nobodys_way),
 };
 TEST_SUITE("fs/nodes", tests);
