@@ -82,7 +82,7 @@ static struct fuse_open_out open_reply(const struct fuse_op *op,
 {
     struct fuse_open_out out = {.fh = fh, .open_flags = FOPEN_KEEP_CACHE};
 
-    if (op->flags & O_DIRECT || !op->fuse->cache_s ||
+    if (op->flags & O_DIRECT || op->fuse->cache_s <= 0 ||
         atomic_load(&file->foreign))
         out.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
     return out;

@@ -255,7 +255,7 @@ MUST_CHECK enum err acl_inherit(struct meta *m, fs_ino parent, uint32_t umask,
 /* clang-format off */
 #define OP_HANDLERS(X)                                                         \
     X(hello) X(report) X(lookup) X(getattr) X(setattr) X(create) X(unlink)     \
-    X(rmdir) X(rename) X(link) X(readlink) X(readdir) X(statfs) X(xattr_get)            \
+    X(rmdir) X(rename) X(link) X(readlink) X(readdir) X(statfs) X(xattr_get)   \
     X(xattr_set) X(xattr_list) X(xattr_remove) X(open) X(close) X(layoutget)   \
     X(layoutcommit) X(layoutreturn) X(fallocate) X(seek) X(handle_get)         \
     X(handle_put)

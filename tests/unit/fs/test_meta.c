@@ -44,6 +44,7 @@ static enum err run(struct tables *t, struct fs_call *call, uint64_t seq)
 {
     enum meta_then then;
 
+    call->sender = (struct fs_sender){1, 9};
     call->request.epoch = t->super.epoch;
     call->request.node = 1;
     call->request.incarnation = 9;
@@ -107,6 +108,7 @@ static void a_message_of_another_epoch_is_refused(void)
 
     tables_init(&t);
     fs_call_init(&call, FS_OP_STATFS);
+    call.sender = (struct fs_sender){1, 9};
     call.request.epoch = t.super.epoch + 1;
     CHECK_OK(db_run(t.db, SQL_BEGIN));
     CHECK_OK(meta_run(t.m, &call, &then));
