@@ -42,7 +42,8 @@ CPPFLAGS := -iquote . -I$(B)/gen -isystem /usr/include/tirpc \
 CFLAGS   := -std=gnu17 -g -pthread -fno-common -fno-strict-aliasing \
 	$(WARN) $(if $(filter gcc,$(CC)),$(WARN_gcc)) $(FLAGS_$(VARIANT))
 LDFLAGS  := -pthread $(FLAGS_$(VARIANT)) -Wl,-z,relro,-z,now
-LIBS     := -lfuse3 -laio -liscsi -lsqlite3 -ljansson -linih -ltirpc -lz
+LIBS     := -lfuse3 -laio -liscsi -lsqlite3 -ljansson -linih -ltirpc -lz \
+	-lssl -lcrypto
 
 # -- what is built --------------------------------------------------------
 MAINS   := lunard/main_lunard.c lunard/main_lunar.c
