@@ -14,6 +14,10 @@
  *   store.h     bytes: a LUN, a file, a VHD, memory; decorators stack on it
  *   clock.h     time                    transport.h  messages between hosts
  *
+ *   transport_tls.h  those of real hosts, over TCP: has a map of its own
+ *   cluster_key.h    the secret of a cluster     tls.h  TLS 1.3 with it
+ *   address.h        addresses with ports
+ *
  * Start reading at store.h, then loop.h.  docs/architecture.md has the rest.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_BASE_BASE_H
