@@ -44,8 +44,9 @@ MUST_CHECK enum err tls_handshake(struct tls *tls, struct diag *why);
 MUST_CHECK enum err tls_write(struct tls *tls, const struct iovec *iov,
                               int iov_count);
 /* Give the socket what it takes, up to about `limit_bytes`.
- * Errors: E_AGAIN - there is more, see tls_unsent(); E_CLOSED. */
-MUST_CHECK enum err tls_flush(struct tls *tls, size_t limit_bytes);
+ * Errors: E_AGAIN - there is more, see tls_unsent(); E_CLOSED.  Not to look is
+ * fine where nothing depends on it. */
+enum err tls_flush(struct tls *tls, size_t limit_bytes);
 /* Bytes that wait to be sent. */
 size_t tls_unsent(const struct tls *tls);
 

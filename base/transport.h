@@ -3,11 +3,15 @@
  *
  * A connection of two hosts begins with `met` and ends with `lost`, each told
  * once, at both ends.  Between the two, messages arrive whole, once and in the
- * order of sending.  After `lost` nothing of what was sent before arrives any
- * more, and what had arrived is not told.  Protocols above answer for the
- * rest: they number their requests and send again after the next `met` (I7).
- * A loss says nothing of the peer: it may live, and may have acted upon all
- * that was sent.  Nothing is decided by it; that is membership's (I10).
+ * order of sending.  Where `lost` was told, nothing that was sent to there in
+ * that connection is told any more.
+ *
+ * The two ends do not lose each other at the same moment: who was told `lost`
+ * may have sent what the peer is still to be told.  So protocols above number
+ * their requests, send again after the next `met`, and know what they have seen
+ * (I7).  And a loss says nothing of the peer: it may live, and may have acted
+ * upon all that was sent.  Nothing is decided by it; that is membership's
+ * (I10).
  *
  *   transport_tls.h   TCP with TLS 1.3 and the cluster's key: real hosts
  *   the hub, below    many hosts in one process: tests and the simulator
@@ -19,7 +23,10 @@
 
 #include <sys/uio.h>
 
-enum { TRANSPORT_MESSAGE_BYTES_MAX = 4 << 20 }; /* a bulk write and its head */
+enum {
+    TRANSPORT_MESSAGE_BYTES_MAX = 4 << 20, /* a bulk write and its head */
+    TRANSPORT_PIECES_MAX = 16              /* of one send */
+};
 
 /* The owner's ear.  All run on the transport's loop, never inside a send; they
  * may send, but not close the transport. */
@@ -49,8 +56,8 @@ struct transport {
     const struct transport_ops *ops;
 };
 
-/* Send a copy of the bytes, one message of all pieces.  E_OK promises no
- * arrival.  A host reaches itself, too, and without `met`.
+/* Send a copy of the bytes, one message of up to TRANSPORT_PIECES_MAX pieces.
+ * E_OK promises no arrival.  A host reaches itself, too, and without `met`.
  * Errors: E_CLOSED - no connection with that host now, `met` will tell;
  * E_AGAIN - too much waits to be sent to it, `writable` will tell: who makes
  * bulk (redirected I/O) stops reading what feeds it, who answers requests
@@ -63,6 +70,7 @@ MUST_CHECK static inline enum err transport_sendv(struct transport *t,
 {
     size_t count = 0;
 
+    ASSERT(iov_count <= TRANSPORT_PIECES_MAX);
     for (int i = 0; i < iov_count; i++)
         if (__builtin_add_overflow(count, iov[i].iov_len, &count))
             return E_TOO_BIG;

@@ -54,8 +54,8 @@ static void conn_due(struct conn *c)
 
 static void conn_close(struct conn *c)
 {
-    if (c->tls && tls_flush(c->tls, SIZE_MAX))
-        c->full = false; /* last words; who did not hear them is told nothing */
+    if (c->tls)
+        tls_flush(c->tls, SIZE_MAX); /* last words, if there is room */
     loop_timer_cancel(c->t->args.loop, &c->limit);
     loop_fd_remove(c->t->args.loop, &c->fd);
     close(c->fd.fd);
@@ -155,7 +155,6 @@ enum err conn_send(struct conn *c, const struct iovec *iov, int iov_count,
     struct iovec all[TRANSPORT_PIECES_MAX + 1];
     uint8_t head[FRAME_HEAD_BYTES];
 
-    ASSERT(iov_count <= TRANSPORT_PIECES_MAX);
     if (tls_unsent(c->tls) >= c->t->args.queue_bytes_max) {
         c->full = true;
         return E_AGAIN;

@@ -11,7 +11,6 @@
 #include "base/transport_tls.h"
 
 enum {
-    TRANSPORT_PIECES_MAX = 16, /* of one transport_sendv() */
     /* Connections that came in and are not `met`: as many as nodes could ever
      * dial at once.  Each may cost 0.3 MB: OpenSSL's buffers and a ClientHello,
      * which has a limit of 128 KiB. */

@@ -54,6 +54,13 @@ static void wrong_key_is_said_at_both_ends_once(void)
     wire_args(&w, 2)->key = &wire_key;
     wire_open(&w, 2);
     wire_connect(&w);
+    wire_close(&w, 2);
+    WIRE_UNTIL(&w, w.hosts[1].losts == 1);
+    w.hosts[1].said[0] = '\0';
+    wire_args(&w, 2)->key = &other;
+    wire_open(&w, 2);
+    wire_announce(&w);
+    WIRE_UNTIL(&w, strstr(w.hosts[1].said, "has not our cluster key"));
     wire_fini(&w);
 }
 
@@ -382,12 +389,6 @@ static void send_endless_hello(struct raw *r)
 {
     raw_send(r, "\x40\0\0\0\0\0\0\1", 8);
 }
-static void send_hello_larger_than_allowed(struct raw *r)
-{
-    static const uint8_t zeros[HELLO_BODY_BYTES_MAX + 1];
-
-    raw_send_frame(r, FRAME_HELLO, zeros, sizeof zeros);
-}
 static void send_hello_of_zeros(struct raw *r)
 {
     static const uint8_t zeros[100];
@@ -417,11 +418,9 @@ static void send_half_a_head_and_end(struct raw *r)
 }
 
 static void (*const misbehave[])(struct raw *r) = {
-    send_unknown_kind,        send_endless_hello,
-    send_hello_of_zeros,      send_hello_larger_than_allowed,
-    send_message_first,       send_welcome_first,
-    send_refuse_of_nothing,   send_plain_bytes,
-    send_half_a_head_and_end,
+    send_unknown_kind,  send_endless_hello,       send_hello_of_zeros,
+    send_message_first, send_welcome_first,       send_refuse_of_nothing,
+    send_plain_bytes,   send_half_a_head_and_end,
 };
 
 static void peer_with_the_key_that_talks_nonsense_is_cut(void)
@@ -441,6 +440,22 @@ static void peer_with_the_key_that_talks_nonsense_is_cut(void)
     }
     CHECK_CONTAINS(w.hosts[2].said, "breaks the protocol, cut: frame of kind");
     CHECK_EQ(w.hosts[2].mets, 1);
+    wire_fini(&w);
+}
+
+static void promise_beyond_the_limit_is_cut_before_it_is_kept(void)
+{
+    struct wire w;
+    struct raw raw;
+
+    wire_init(&w, 2);
+    raw_dial(&w, &raw, 2);
+    CHECK_OK(raw_handshake(&w, &raw, &wire_key, NULL));
+    raw_send(&raw, "\0\0\2\1\0\0\0\1", 8);
+    raw_until_closed(&w, &raw, NULL);
+    CHECK_CONTAINS(w.hosts[2].said,
+                   "frame of 513 bytes, where at most 512 are allowed");
+    raw_close(&raw);
     wire_fini(&w);
 }
 
@@ -638,6 +653,7 @@ static const struct test tests[] = {
     TEST(client_without_the_key_is_refused),
     TEST(server_with_a_certificate_and_no_key_is_refused),
     TEST(peer_with_the_key_that_talks_nonsense_is_cut),
+    TEST(promise_beyond_the_limit_is_cut_before_it_is_kept),
     TEST(met_peer_that_talks_nonsense_is_lost_once),
     TEST(who_does_not_finish_its_handshake_is_cut_in_time),
     TEST(dialed_peer_that_is_silent_is_dialed_again),
