@@ -17,6 +17,7 @@ enum {
     CHUNK_BYTES = 64 << 10,     /* of the queue: four records */
     CHUNKS_KEPT = 4,            /* for the next writes */
     EARLY_BYTES = 256 << 10,    /* of a large write are sent before its end */
+    EARLY_BYTES_MAX = 4 << 20,  /* so much in all, until the next flush */
     CHUNKS_PER_SEND = 16,       /* of one sendmsg(): 1 MiB */
     READ_AHEAD_BYTES = 64 << 10 /* read(2) takes up to four records */
 };
@@ -48,8 +49,9 @@ struct tls {
     struct list out;   /* chunks to send */
     struct list spare; /* chunks for more */
     unsigned spare_count;
-    size_t unsent;    /* bytes in `out` */
-    uint64_t records; /* written under the present key */
+    size_t unsent;     /* bytes in `out` */
+    size_t early_left; /* of EARLY_BYTES_MAX */
+    uint64_t records;  /* written under the present key */
     uint64_t rekey_after;
     size_t staged;
     uint8_t stage[RECORD_BYTES]; /* the beginning of the next record */
@@ -444,6 +446,18 @@ static enum err seal_stage(struct tls *tls)
     return count ? seal(tls, tls->stage, count) : E_OK;
 }
 
+/* Between two flushes only so much: whoever writes until the queue is full must
+ * find it full one day, however fast the peer reads. */
+static void send_early(struct tls *tls)
+{
+    size_t before = tls->unsent;
+
+    if (before < EARLY_BYTES || !tls->early_left)
+        return;
+    (void)send_some(tls, EARLY_BYTES); /* what fails is told by the flush */
+    tls->early_left -= min_u64(tls->early_left, before - tls->unsent);
+}
+
 /* Whole records go straight from the caller's memory; the beginning of a large
  * piece is on its way while the rest is encrypted. */
 static enum err write_piece(struct tls *tls, const uint8_t *bytes, size_t count)
@@ -463,8 +477,7 @@ static enum err write_piece(struct tls *tls, const uint8_t *bytes, size_t count)
             if (tls->staged == RECORD_BYTES)
                 e = seal_stage(tls);
         }
-        if (tls->unsent >= EARLY_BYTES)
-            (void)send_some(tls, EARLY_BYTES);
+        send_early(tls);
         bytes += part;
         count -= part;
     }
@@ -484,6 +497,7 @@ enum err tls_flush(struct tls *tls, size_t limit_bytes)
 {
     enum err e;
 
+    tls->early_left = EARLY_BYTES_MAX;
     if (!tls->broken)
         (void)seal_stage(tls);       /* what it breaks is told below */
     e = send_some(tls, limit_bytes); /* an alert, if it is broken */

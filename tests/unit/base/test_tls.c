@@ -137,6 +137,33 @@ static void small_writes_share_a_record(void)
     pair_fini(&p);
 }
 
+/* Else who sends until there is no room would never stop. */
+static void writes_without_a_flush_fill_the_queue_however_the_peer_reads(void)
+{
+    enum { WRITES = 200, BYTES = 64 << 10 };
+    static char bytes[BYTES], got[BYTES];
+    const struct iovec iov = {bytes, sizeof bytes};
+    size_t count, read = 0;
+    struct pair p;
+
+    pair_init(&p);
+    CHECK_OK(pair_shake_hands(&p, NULL));
+    for (int i = 0; i < WRITES; i++) {
+        CHECK_OK(tls_write(p.ends[0], &iov, 1));
+        while (!tls_read(p.ends[1], got, sizeof got, &count, NULL))
+            read += count;
+    }
+    CU_ASSERT(read > 0); /* some was sent early */
+    CU_ASSERT(tls_unsent(p.ends[0]) > WRITES * BYTES / 2);
+    while (read < WRITES * BYTES) {
+        tls_flush(p.ends[0], SIZE_MAX);
+        while (!tls_read(p.ends[1], got, sizeof got, &count, NULL))
+            read += count;
+    }
+    CHECK_EQ(tls_unsent(p.ends[0]), 0);
+    pair_fini(&p);
+}
+
 static void changed_byte_on_the_wire_is_found(void)
 {
     char bytes[100] = "", got[200];
@@ -161,6 +188,7 @@ static const struct test tests[] = {
     TEST(key_does_not_grow_old),
     TEST(new_keys_are_made_after_so_many_records),
     TEST(small_writes_share_a_record),
+    TEST(writes_without_a_flush_fill_the_queue_however_the_peer_reads),
     TEST(changed_byte_on_the_wire_is_found),
 };
 TEST_SUITE("base/tls", tests);
