@@ -1,0 +1,258 @@
+/* tests/tools/fsnode.c - one node of a volume, and nothing else: client, mount
+ * and the wire, without membership, fencing or a daemon around them.  Who
+ * coordinates is told by an option and never changes.
+ *
+ *   fsnode -n NODE -c COORDINATOR -l ADDRESS -k KEYFILE [-p NODE=ADDRESS]…
+ *          [-f] URL MOUNTPOINT          -f format first
+ *
+ * Prints "ready" and serves in the foreground until SIGTERM or SIGINT.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/transport_tls.h"
+#include "fs/fs.h"
+#include "iscsi/lun.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { AIO_DEPTH = 512, SPIN_US = 50 };
+
+struct options {
+    bool format;
+    uint32_t node, coordinator;
+    const char *listen, *key_file, *url, *mountpoint;
+    const char *peers[TRANSPORT_TLS_NODES_MAX + 1];
+};
+
+struct node {
+    const struct options *o;
+    struct lun *lun;
+    struct fs_super_info super;
+    uint64_t incarnation;
+    struct reactor *reactor;
+    struct fs_net *net;
+    struct transport *transport;
+    struct fs_coord *coord; /* NULL: it is elsewhere */
+    struct fs_link *link;
+    struct fs_client *client;
+    struct fs_fuse *fuse;
+};
+
+static void usage(void)
+{
+    fprintf(stderr, "usage: fsnode -n NODE -c COORDINATOR -l ADDRESS -k "
+                    "KEYFILE [-p NODE=ADDRESS]... [-f] URL MOUNTPOINT\n");
+    exit(2);
+}
+
+static void parse_peer(struct options *o, char *text)
+{
+    char *end;
+    unsigned long node = strtoul(text, &end, 10);
+
+    if (node < 1 || node > TRANSPORT_TLS_NODES_MAX || *end != '=')
+        usage();
+    o->peers[node] = end + 1;
+}
+
+static struct options parse(int argc, char **argv)
+{
+    struct options o = {.format = false};
+    int c;
+
+    while ((c = getopt(argc, argv, "n:c:l:k:p:f")) != -1) {
+        switch (c) {
+        case 'n': o.node = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'c': o.coordinator = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'l': o.listen = optarg; break;
+        case 'k': o.key_file = optarg; break;
+        case 'p': parse_peer(&o, optarg); break;
+        case 'f': o.format = true; break;
+        default: usage();
+        }
+    }
+    if (argc - optind != 2 || !o.node || !o.coordinator || !o.listen ||
+        !o.key_file)
+        usage();
+    o.url = argv[optind];
+    o.mountpoint = argv[optind + 1];
+    return o;
+}
+
+static void check(enum err e, const char *what, const struct diag *why)
+{
+    if (!e)
+        return;
+    fprintf(stderr, "fsnode: %s: %s\n", what, diag_text(why, e));
+    exit(1);
+}
+
+/* -- on the reactor, where the wire is ------------------------------------- */
+
+struct errand {
+    struct task task;
+    struct node *n;
+    void (*run)(struct node *n);
+    sem_t done;
+};
+
+static void errand_run(struct task *task)
+{
+    struct errand *errand = container_of(task, struct errand, task);
+
+    errand->run(errand->n);
+    sem_post(&errand->done);
+}
+
+static void on_reactor(struct node *n, void (*run)(struct node *n))
+{
+    struct errand errand = {.task.run = errand_run, .n = n, .run = run};
+
+    sem_init(&errand.done, 0, 0);
+    loop_post(reactor_loop(n->reactor), &errand.task);
+    while (sem_wait(&errand.done))
+        ;
+    sem_destroy(&errand.done);
+}
+
+static void wire_start(struct node *n)
+{
+    const struct fs_sender self = {n->o->node, n->incarnation};
+    struct cluster_key key;
+    struct transport_tls_args args = {.loop = reactor_loop(n->reactor),
+                                      .node = self.node,
+                                      .incarnation = self.incarnation,
+                                      .host = "fsnode",
+                                      .cluster = "fsnode",
+                                      .key = &key,
+                                      .listen = n->o->listen};
+    struct diag why = {0};
+
+    check(cluster_key_load(n->o->key_file, &key, &why), "key", &why);
+    check(fs_net_new(args.loop, &self, &n->net), "net", NULL);
+    args.ear = fs_net_ear(n->net);
+    check(transport_tls_open(&args, &why, &n->transport), "wire", &why);
+    fs_net_attach(n->net, n->transport);
+    for (uint32_t i = 1; i <= TRANSPORT_TLS_NODES_MAX; i++)
+        if (n->o->peers[i])
+            check(transport_tls_peer(n->transport, i, n->o->peers[i], &why),
+                  "peer", &why);
+    if (n->coord)
+        check(fs_net_serve(n->net, n->super.uuid, n->coord), "serve", NULL);
+    else
+        check(fs_net_reach(n->net, n->super.uuid, n->o->coordinator, &n->link),
+              "reach", NULL);
+}
+
+static void wire_stop(struct node *n)
+{
+    transport_close(n->transport);
+    if (!n->coord)
+        fs_net_forget(n->link);
+    fs_net_free(n->net);
+}
+
+static sem_t left;
+
+static void has_left(struct task *task)
+{
+    (void)task;
+    sem_post(&left);
+}
+
+static void serve_stop(struct node *n)
+{
+    static struct task task = {.run = has_left};
+
+    fs_net_leave(n->net, n->super.uuid, &task);
+}
+
+/* -- life ------------------------------------------------------------------ */
+
+static void coordinate(struct node *n)
+{
+    const struct fs_coord_args args = {.node = n->o->node,
+                                       .host = "fsnode",
+                                       .incarnation = n->incarnation,
+                                       .sole = true};
+    struct diag why = {0};
+
+    check(fs_coord_start(lun_store(n->lun), &args, &why, &n->coord),
+          "coordinator", &why);
+    n->link = fs_coord_link(n->coord);
+}
+
+static void start(struct node *n)
+{
+    struct fs_fuse_args fuse = {.mountpoint = n->o->mountpoint,
+                                .incarnation = n->incarnation,
+                                .fd = -1,
+                                .kept_fd = -1};
+    struct fs_client_args client = {.lun = lun_store(n->lun)};
+    struct diag why = {0};
+
+    check(fs_super_probe(lun_store(n->lun), &n->super, &why), "volume", &why);
+    if (n->o->node == n->o->coordinator)
+        coordinate(n);
+    on_reactor(n, wire_start);
+    fuse.loop = client.loop = reactor_loop(n->reactor);
+    client.link = n->link;
+    check(fs_client_new(&client, &n->client), "client", NULL);
+    check(fs_fuse_start(&fuse, &why, &n->fuse), "mount", &why);
+    check(fs_fuse_add_volume(n->fuse, "v", 1, n->client), "add volume", NULL);
+}
+
+static void stop(struct node *n)
+{
+    fs_fuse_stop(n->fuse);
+    fs_client_free(n->client);
+    if (n->coord) {
+        sem_init(&left, 0, 0);
+        on_reactor(n, serve_stop);
+        while (sem_wait(&left))
+            ;
+    }
+    on_reactor(n, wire_stop);
+    fs_coord_stop(n->coord);
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = parse(argc, argv);
+    const struct loop_args main_args = {.name = "main", .aio_depth = AIO_DEPTH};
+    const struct loop_args node_args = {
+        .name = "node", .spin_us = SPIN_US, .aio_depth = AIO_DEPTH};
+    struct lun_args lun_args = {.loop_count = 1};
+    const struct fs_format_args format = {.name = "v", .force = true};
+    struct node n = {.o = &o, .incarnation = clock_wall_ns(clock_system())};
+    struct diag why = {0};
+    struct loop *loop, *lun_loop;
+    sigset_t set;
+    int sig;
+
+    sigemptyset(&set); /* blocked in every thread: only sigwait() sees them */
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    check(loop_new(&main_args, &loop), "loop", NULL);
+    loop_adopt(loop);
+    check(reactor_start(&node_args, &n.reactor), "reactor", NULL);
+    lun_loop = reactor_loop(n.reactor);
+    lun_args.loops = &lun_loop;
+    check(lun_open(o.url, &lun_args, &why, &n.lun), "LUN", &why);
+    if (o.format)
+        check(fs_format(lun_store(n.lun), &format, &why), "format", &why);
+    start(&n);
+    puts("ready");
+    fflush(stdout);
+    sigwait(&set, &sig);
+    stop(&n);
+    lun_close(n.lun);
+    reactor_stop(n.reactor);
+    loop_adopt(NULL);
+    loop_free(loop);
+    return 0;
+}
