@@ -16,7 +16,9 @@
 
 enum {
     HANDSHAKE_MS = 5000, /* a busy host answers in one; more is a stranger */
-    QUEUE_BYTES_MAX = 16 << 20, /* four of the largest messages */
+    /* Two of the largest messages: what waits for 10 Gbit/s is 7 ms, and a
+     * recall may stand behind it. */
+    QUEUE_BYTES_MAX = 8 << 20,
     REDIAL_MS_MIN = 50,
     REDIAL_MS_MAX = 2000, /* a host that comes back waits at most so long */
     ACCEPTS_PER_TURN = 16,

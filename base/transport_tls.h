@@ -41,7 +41,7 @@ struct transport_tls_args {
 
     /* 0: the default */
     unsigned handshake_ms;  /* from the first packet to `met`: 5 s */
-    size_t queue_bytes_max; /* to a peer; a send beyond gets E_AGAIN: 16 MiB */
+    size_t queue_bytes_max; /* to a peer; a send beyond gets E_AGAIN: 8 MiB */
     uint64_t rekey_records; /* see tls_rekey_after() */
 };
 

@@ -21,7 +21,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SPIN_US = 50, WARM_UP_MS = 100, TURN_BYTES = 1 << 20 };
+enum {
+    SPIN_US = 50,
+    WARM_UP_MS = 100,
+    WARM_UP_BYTES = 32 << 20,
+    TURN_BYTES = 1 << 20
+};
 
 struct end {
     struct transport_ear ear;
@@ -305,7 +310,9 @@ static double messages_per_second(unsigned ms)
 {
     uint64_t count, start;
 
-    while (!atomic_load(&messages))
+    /* until queues are as full as they will be */
+    while (atomic_load(&messages) * bytes_each <
+           (streaming ? WARM_UP_BYTES : 1))
         usleep(1000);
     usleep(WARM_UP_MS * 1000);
     count = atomic_load(&messages);
@@ -330,7 +337,7 @@ int main(int argc, char **argv)
     with_tls = !strcmp(argv[1], "tls");
     streaming = !strcmp(argv[2], "stream");
     bytes_each = strtoul(argv[3], NULL, 10);
-    if (bytes_each > sizeof payload)
+    if (!bytes_each || bytes_each > sizeof payload)
         usage();
     if (!with_tls)
         plain_connect();

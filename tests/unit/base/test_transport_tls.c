@@ -194,7 +194,7 @@ static void peer_that_does_not_read_fills_only_its_own_queue(void)
         loop_run_ready(w.world.loop);
     } while (!e && sent < 1000);
     CHECK_ERR(e, E_AGAIN);
-    CU_ASSERT(sent >= 16 && sent < 100);
+    CU_ASSERT(sent >= 8 && sent < 100);
     raw_close(&raw);
     WIRE_UNTIL(&w, w.hosts[2].losts == 2);
     CHECK_EQ(w.hosts[2].writables, 0);
@@ -329,17 +329,18 @@ static void ear_may_forget_the_peer_that_it_hears(void)
 static void closing_with_a_full_queue_loses_it_and_nothing_else(void)
 {
     static uint8_t bulk[1 << 20];
+    unsigned sent = 0;
     struct wire w;
 
     wire_init(&w, 3);
     wire_connect(&w);
     while (!transport_send(w.hosts[1].transport, 2, bulk, sizeof bulk))
-        ;
+        sent++;
     wire_say(&w, 3, 2, "x");
     wire_close(&w, 1);
     w.hosts[2].quiet = true;
     WIRE_UNTIL(&w, w.hosts[2].losts == 1 && w.hosts[3].losts == 1);
-    CU_ASSERT(w.hosts[2].messages >= 1 && w.hosts[2].messages < 16);
+    CU_ASSERT(w.hosts[2].messages >= 1 && w.hosts[2].messages < 1 + sent);
     wire_say(&w, 2, 3, "y");
     WIRE_UNTIL(&w, w.hosts[3].messages == 1);
     wire_fini(&w);
