@@ -23,6 +23,53 @@ static bool is_zero(const void *p, size_t len_bytes)
     return b[0] == 0 && memcmp(b, b + 1, len_bytes - 1) == 0;
 }
 
+static void encode_fencing(const struct node_block *node, struct node_disk *d)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < FS_NODES_MAX; i++) {
+        const struct node_fencing *f = &node->fencing[i];
+
+        if (!f->run.node)
+            continue;
+        d->fencing[count].node = le32_make(f->run.node);
+        d->fencing[count].turn = le16_make((uint16_t)f->turn);
+        d->fencing[count].state = le16_make((uint16_t)f->state);
+        d->fencing[count].incarnation = le64_make(f->run.incarnation);
+        count++;
+    }
+    d->fencing_count = le32_make(count);
+}
+
+/* At most one for a node: of two it would be unclear which one counts. */
+static enum err decode_fencing(const struct node_disk *d, struct node_block *n,
+                               struct diag *why)
+{
+    uint32_t count = le32_get(d->fencing_count);
+
+    if (count > FS_NODES_MAX)
+        return diag_fail(why, E_CORRUPT, "%u nodes being fenced", count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct node_fencing f = {
+            .run.node = le32_get(d->fencing[i].node),
+            .run.incarnation = le64_get(d->fencing[i].incarnation),
+            .turn = le16_get(d->fencing[i].turn),
+            .state = (enum fencing_state)le16_get(d->fencing[i].state),
+        };
+
+        if (f.run.node < 1 || f.run.node > FS_NODES_MAX ||
+            f.run.incarnation == 0 || f.turn > LM_TURN_ALL ||
+            f.state > FENCING_DEAD || n->fencing[f.run.node - 1].run.node)
+            return diag_fail(why, E_CORRUPT,
+                             "fencing entry %u: node %u, incarnation %" PRIu64
+                             ", turn %u, state %d",
+                             i, f.run.node, f.run.incarnation, f.turn,
+                             (int)f.state);
+        n->fencing[f.run.node - 1] = f;
+    }
+    return E_OK;
+}
+
 void node_encode(const struct node_block *node, const uint8_t uuid[16],
                  struct node_disk *ret_disk)
 {
@@ -38,6 +85,7 @@ void node_encode(const struct node_block *node, const uint8_t uuid[16],
     d->reservation_key = le64_make(node->reservation_key);
     d->epoch = le64_make(node->epoch);
     d->claim = le32_make(node->claim);
+    encode_fencing(node, d);
     d->crc = le32_make(block_crc(d));
 }
 
@@ -45,6 +93,7 @@ enum err node_decode(const struct node_disk *disk, const uint8_t uuid[16],
                      struct node_block *ret_node, struct diag *why)
 {
     struct node_block n = {0};
+    enum err e;
 
     if (is_zero(disk, sizeof *disk)) {
         *ret_node = n;
@@ -70,6 +119,9 @@ enum err node_decode(const struct node_disk *disk, const uint8_t uuid[16],
     if (n.node < 1 || n.node > FS_NODES_MAX || n.claim > CLAIM_RELEASED)
         return diag_fail(why, E_CORRUPT, "node %u, claim state %d", n.node,
                          (int)n.claim);
+    e = decode_fencing(disk, &n, why);
+    if (e)
+        return e;
     *ret_node = n;
     return E_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "base/endian.h"
 #include "fs/fs.h"
+#include "lockmgr/lockmgr.h"
 
 /* Where things are, in bytes from the start of the LUN. */
 enum {
@@ -110,13 +111,13 @@ uint64_t super_chunk_blocks(const struct super *super, enum chunk_kind kind);
 
 /* -- node blocks ----------------------------------------------------------- */
 
-enum claim { CLAIM_NONE = 0, CLAIM_HELD = 1, CLAIM_RELEASED = 2 };
-
 struct node_disk_fencing {
     le32 node;
-    le32 zero;
+    le16 turn;
+    le16 state;
     le64 incarnation;
 };
+static_assert(sizeof(struct node_disk_fencing) == 16, "docs/format.md");
 
 struct node_disk {
     char magic[8];
@@ -138,14 +139,9 @@ static_assert(offsetof(struct node_disk, epoch) == 112, "docs/format.md");
 static_assert(offsetof(struct node_disk, fencing) == 128, "docs/format.md");
 static_assert(offsetof(struct node_disk, crc) == 4092, "docs/format.md");
 
-struct node_block {
-    uint32_t node; /* 1 … FS_NODES_MAX; 0: the slot was never used */
-    char host[FS_HOST_NAME_MAX + 1];
-    uint64_t incarnation;
-    uint64_t reservation_key;
-    uint64_t epoch; /* claimed or released */
-    enum claim claim;
-};
+/* lockmgr/node_block.h says what it means. */
+static_assert((int)FS_NODES_MAX == (int)LM_NODES_MAX, "one block each");
+static_assert((int)FS_HOST_NAME_MAX == (int)LM_HOST_NAME_MAX, "one name");
 
 void node_encode(const struct node_block *node, const uint8_t uuid[16],
                  struct node_disk *ret_disk);

@@ -2,14 +2,23 @@
  *
  *   mode.c     the six modes of the DLM and which go together
  *   handle.c   ownership of a VM's disk: get, keep others out (I8)
+ *   key.c      runs of nodes and their reservation keys
+ *   node_block.c  what nodes say on the LUN: claims, fences
+ *   nexus.c    may this session carry I/O?                        (F2)
+ *   fence.c    one fence of one run on one LUN                    (I10, I13)
+ *   takeover.c who coordinates a volume: elect, claim, serve      (I4, I14)
  *
  * Pure: no clock, no memory, no I/O.  The rows that the rules look at are kept
- * by whoever calls (fs/meta_handle.c: in the volume's database).
+ * by whoever calls (fs/meta_handle.c: in the volume's database); nexus, fence
+ * and takeover are step functions, x_step(state, event, effects).
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_LOCKMGR_LOCKMGR_H
 #define LUNAR_LOCKMGR_LOCKMGR_H
 
 #include "base/base.h"
+#include "lockmgr/fence.h"
+#include "lockmgr/nexus.h"
+#include "lockmgr/takeover.h"
 
 /* -- modes: names and numbers of the VMS and Linux DLM --------------------- */
 
