@@ -112,6 +112,7 @@ struct fence {
     bool named;         /* my block says so, durably */
     bool reset_owed;    /* of what was fenced something may be in flight */
     bool preempted;     /* a key was preempted and aborted, by me */
+    bool conflicted;    /* the last PREEMPT met a conflict */
     bool failing;       /* the LUN cannot; agent and operator are left */
     bool dead;          /* agent or operator say so */
     uint64_t key;       /* being preempted */

@@ -16,7 +16,8 @@ enum {
     LM_NODES_MAX = 64,  /* node numbers are 1 … 64; node blocks on a LUN */
     LM_TURN_MAX = 254,  /* of a key; a run that needs more comes back anew */
     LM_TURN_ALL = 255,  /* of a fence: all keys of the incarnation, and it */
-    LM_KEYS_MAX = 1024, /* keys of one LUN: 64 nodes × 4 sessions, and more */
+    LM_KEYS_ROOM = 64,  /* asked for at first */
+    LM_KEYS_MAX = 1024, /* of one LUN: 64 nodes × 4 sessions, and more */
     LM_HOST_NAME_MAX = 63
 };
 
@@ -58,6 +59,8 @@ struct lm_keys {
     uint32_t total; /* on the LUN; more than count: cut short, ask again (F24)*/
 };
 bool lm_keys_whole(const struct lm_keys *keys);
+/* Room enough for all of them; false: more than LM_KEYS_MAX. */
+bool lm_keys_grow(const struct lm_keys *keys, uint32_t *room);
 bool lm_keys_have(const struct lm_keys *keys, uint64_t key);
 /* The first key that `target` covers; 0: none. */
 uint64_t lm_keys_of(const struct lm_keys *keys, uint32_t cluster,

@@ -21,7 +21,7 @@
 
 /* clang-format off */
 #define NEXUS_STATES(X)                                                        \
-    X(NEXUS_DOWN,        "no session")                                         \
+    X(NEXUS_DOWN,        "no session; after LUN_GONE, UP follows")                                         \
     X(NEXUS_REGISTERING, "REGISTER is on its way")                             \
     X(NEXUS_READING,     "registered; all node blocks are being read")         \
     X(NEXUS_WRITING,     "admitted; my block gets this run and key")           \
@@ -58,8 +58,8 @@
     X(NEXUS_DO_READ_BLOCKS,      "[t] read all node blocks on this nexus")     \
     X(NEXUS_DO_WRITE_BLOCK,      "[t] node_block_join(mine, run, key), flush") \
     X(NEXUS_DO_READ_RESERVATION, "[t] READ RESERVATION")                       \
-    X(NEXUS_DO_READ_KEYS,        "[t] READ KEYS, whole if there is room")      \
-    X(NEXUS_DO_ASK_CONSENT,      "ask the coordinator for a new key")          \
+    X(NEXUS_DO_READ_KEYS,        "[t] READ KEYS, with room for `room`")        \
+    X(NEXUS_DO_ASK_CONSENT,      "ask whoever coordinates, until CONSENTED")          \
     X(NEXUS_DO_TELL_UNRESERVED,  "tell the coordinator: reservation gone")     \
     X(NEXUS_DO_OPEN,             "send again what waits (I13), then new I/O")  \
     X(NEXUS_DO_FAIL,             "fail all I/O, stop on all volumes (I11)")    \
@@ -96,6 +96,8 @@ struct nexus {
     enum nexus_state state;
     struct nexus_args args; /* turn grows by consent */
     bool registered;        /* REGISTER of this turn was once answered */
+    bool gave_up_key;       /* RETIRED: only a new one will do */
+    uint32_t room;          /* for keys */
     uint32_t ticket;        /* of the question that is out */
 };
 
@@ -114,6 +116,7 @@ struct nexus_effect {
     uint32_t ticket;
     struct lm_run run;
     uint64_t key;
+    uint32_t room;          /* READ_KEYS */
     enum lun_answer answer; /* ALARM */
 };
 
