@@ -321,7 +321,7 @@ static bool is_stale(const struct fence *f, const struct fence_event *ev)
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (rows[i].kind == ev->kind)
-            return (ev->ticket != f->ticket && f->state != FENCE_NEW) ||
+            return ev->ticket != f->ticket ||
                    (f->state != rows[i].state && f->state != rows[i].or_state);
     return is_over(f);
 }

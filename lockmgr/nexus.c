@@ -136,10 +136,12 @@ static void on_registered(struct nexus *n, const struct nexus_event *ev,
 {
     if (ev->answer != LUN_OK) {
         bad_answer(n, fx, ev->answer);
-        return;
+    } else if (n->state == NEXUS_RECHECKING) {
+        ask(n, fx, NEXUS_CHECKING, NEXUS_DO_READ_RESERVATION);
+    } else {
+        n->registered = true;
+        ask(n, fx, NEXUS_READING, NEXUS_DO_READ_BLOCKS);
     }
-    n->registered = true;
-    ask(n, fx, NEXUS_READING, NEXUS_DO_READ_BLOCKS);
 }
 
 /* F2: read after REGISTER was answered. */
@@ -260,11 +262,11 @@ static bool is_stale(const struct nexus *n, const struct nexus_event *ev)
         enum nexus_event_kind kind;
         enum nexus_state state, or_state;
     } rows[] = {
-        {NEXUS_EV_REGISTERED,       NEXUS_REGISTERING, NEXUS_REGISTERING},
-        {NEXUS_EV_BLOCKS_READ,      NEXUS_READING,     NEXUS_PEEKING    },
-        {NEXUS_EV_BLOCK_WRITTEN,    NEXUS_WRITING,     NEXUS_WRITING    },
-        {NEXUS_EV_RESERVATION_READ, NEXUS_CHECKING,    NEXUS_CHECKING   },
-        {NEXUS_EV_KEYS_READ,        NEXUS_LOOKING,     NEXUS_LOOKING    },
+        {NEXUS_EV_REGISTERED,       NEXUS_REGISTERING, NEXUS_RECHECKING},
+        {NEXUS_EV_BLOCKS_READ,      NEXUS_READING,     NEXUS_PEEKING   },
+        {NEXUS_EV_BLOCK_WRITTEN,    NEXUS_WRITING,     NEXUS_WRITING   },
+        {NEXUS_EV_RESERVATION_READ, NEXUS_CHECKING,    NEXUS_CHECKING  },
+        {NEXUS_EV_KEYS_READ,        NEXUS_LOOKING,     NEXUS_LOOKING   },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -285,11 +287,14 @@ static void on_trouble(struct nexus *n, struct nexus_effects *fx)
     case NEXUS_FENCED: return;
     case NEXUS_REGISTERING:
     case NEXUS_READING:
-    case NEXUS_WRITING:
+    case NEXUS_WRITING: look(n, fx); return;
     case NEXUS_CHECKING:
     case NEXUS_UNRESERVED:
     case NEXUS_OPEN:
-    case NEXUS_STATE_COUNT: look(n, fx);
+    case NEXUS_RECHECKING:
+        ask(n, fx, NEXUS_RECHECKING, NEXUS_DO_RECHECK);
+        return;
+    case NEXUS_STATE_COUNT: ASSERT(false);
     }
 }
 

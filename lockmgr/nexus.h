@@ -7,12 +7,17 @@
  * REGISTER was before the fencer's block, then PREEMPT removes the key; or it
  * reads its name.  RESERVATION CONFLICT means: stop and look.
  *
+ * After a unit attention REGISTER of the key over itself asks whether this
+ * nexus is registered still: it creates no registration, so it needs no look at
+ * the blocks.  (A fencer that reset the LUN is not stopped by the name that its
+ * victim wrote and cannot act upon any more.)
+ *
  *            UP              REGISTERED          BLOCKS_READ
  *   DOWN ──────> REGISTERING ─────────> READING ─┬─> (WRITING) ─> CHECKING
  *     ^                ^ listed                  │ named          │     │none
  *     │ LOST     LOOKING ─ gone ─> PEEKING       v                v     v
  *     └ any            ^              └──> ASKING / FENCED      OPEN UNRESERVED
- *                      └── CONFLICT, ATTENTION: any that has registered
+ *                      └─ conflict ─ RECHECKING <── CONFLICT, ATTENTION
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_LOCKMGR_NEXUS_H
 #define LUNAR_LOCKMGR_NEXUS_H
@@ -28,6 +33,7 @@
     X(NEXUS_CHECKING,    "admitted; READ RESERVATION is on its way")           \
     X(NEXUS_UNRESERVED,  "the LUN is not reserved: node blocks only")          \
     X(NEXUS_OPEN,        "carries I/O")                                        \
+    X(NEXUS_RECHECKING,  "stopped; is this nexus registered still?")           \
     X(NEXUS_LOOKING,     "stopped; READ KEYS is on its way")                   \
     X(NEXUS_PEEKING,     "key gone; node blocks are tried unregistered")       \
     X(NEXUS_ASKING,      "key gone, not named: the coordinator is asked")      \
@@ -55,6 +61,7 @@
 #define NEXUS_EFFECTS(X)                                                       \
     X(NEXUS_DO_STOP,             "send nothing more; keep what waits")         \
     X(NEXUS_DO_REGISTER,         "[t] REGISTER AND IGNORE key, APTPL")         \
+    X(NEXUS_DO_RECHECK,          "[t] REGISTER key over key: makes none")      \
     X(NEXUS_DO_READ_BLOCKS,      "[t] read all node blocks on this nexus")     \
     X(NEXUS_DO_WRITE_BLOCK,      "[t] node_block_join(mine, run, key), flush") \
     X(NEXUS_DO_READ_RESERVATION, "[t] READ RESERVATION")                       \

@@ -14,6 +14,24 @@ static bool is_beyond(const struct node_fencing *a,
     return a->state > b->state;
 }
 
+/* Is the fence of the run that wrote this block recorded as done? */
+static bool author_is_fenced(const struct node_blocks *blocks,
+                             const struct node_block *author)
+{
+    struct lm_run run = {author->node, author->incarnation};
+
+    for (uint32_t i = 0; author->node && i < LM_NODES_MAX; i++) {
+        const struct node_fencing *f =
+            &blocks->node[i].fencing[author->node - 1];
+        struct lm_target fence = {.run = f->run, .turn = f->turn};
+
+        if (f->state != FENCING_NAMED &&
+            lm_target_covers(&fence, run, LM_TURN_ALL))
+            return true;
+    }
+    return false;
+}
+
 struct node_fencing node_blocks_fencing(const struct node_blocks *blocks,
                                         uint32_t node)
 {
@@ -22,8 +40,12 @@ struct node_fencing node_blocks_fencing(const struct node_blocks *blocks,
     for (uint32_t i = 0; i < LM_NODES_MAX; i++) {
         const struct node_fencing *f = &blocks->node[i].fencing[node - 1];
 
-        if (f->run.node && (!furthest.run.node || is_beyond(f, &furthest)))
-            furthest = *f;
+        if (!f->run.node || !is_beyond(f, &furthest))
+            continue;
+        if (f->state == FENCING_NAMED &&
+            author_is_fenced(blocks, &blocks->node[i]))
+            continue;
+        furthest = *f;
     }
     return furthest;
 }
@@ -59,10 +81,18 @@ uint64_t node_blocks_epoch(const struct node_blocks *blocks)
     return epoch;
 }
 
-void node_block_join(struct node_block *own, struct lm_run run, uint64_t key)
+void node_block_join(struct node_block *own, const struct node_blocks *blocks,
+                     struct lm_run run, uint64_t key)
 {
-    if (own->incarnation != run.incarnation && own->claim == CLAIM_HELD)
-        own->claim = CLAIM_RELEASED;
+    bool is_void = author_is_fenced(blocks, own);
+
+    if (own->incarnation != run.incarnation) {
+        if (own->claim == CLAIM_HELD)
+            own->claim = CLAIM_RELEASED;
+        for (uint32_t i = 0; is_void && i < LM_NODES_MAX; i++)
+            if (own->fencing[i].state == FENCING_NAMED)
+                own->fencing[i] = (struct node_fencing){0};
+    }
     own->node = run.node;
     own->incarnation = run.incarnation;
     own->reservation_key = key;

@@ -43,7 +43,11 @@ struct node_blocks {
 /* -- questions ------------------------------------------------------------- */
 
 /* The furthest fence of `node` that any block speaks of, and of equally far
- * ones the most advanced; run.node 0: none. */
+ * ones the most advanced; run.node 0: none.
+ *
+ * Two nodes may name each other: then PREEMPT decides, and who lost is fenced.
+ * What the loser named and did not finish is void from when its own fence is
+ * recorded: it can finish no more. */
 struct node_fencing node_blocks_fencing(const struct node_blocks *blocks,
                                         uint32_t node);
 
@@ -66,8 +70,10 @@ uint64_t node_blocks_epoch(const struct node_blocks *blocks);
 /* -- changes of one's own block -------------------------------------------- */
 
 /* A run begins, or has a new key.  A claim of the run before it is released:
- * that process has ended, and opening the LUN drained it (I13, F20). */
-void node_block_join(struct node_block *own, struct lm_run run, uint64_t key);
+ * that process has ended, and opening the LUN drained it (I13, F20).  What it
+ * named and is void goes. */
+void node_block_join(struct node_block *own, const struct node_blocks *blocks,
+                     struct lm_run run, uint64_t key);
 void node_block_claim(struct node_block *own, enum claim claim, uint64_t epoch);
 /* Name `target` (not foreign).  Never takes back a fence that goes further. */
 void node_block_name(struct node_block *own, const struct lm_target *target,
