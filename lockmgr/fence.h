@@ -12,9 +12,9 @@
  * itself it takes for one whose commands are still in flight: LOGICAL UNIT
  * RESET.  A target that cannot: the fence agent, then the operator.
  *
- * The questions go out on a nexus of mine that is admitted (nexus.h); there is
- * none: the answer is LUN_GONE.  The victim may be fencing me: LUN order of the
- * two PREEMPTs decides, and who lost finds its key gone, then its name.
+ * The questions go out on a nexus of mine that is admitted (nexus.h), and wait
+ * in the shell until there is one.  The victim may be fencing me: LUN order of
+ * the two PREEMPTs decides, and who lost finds its key gone, then its name.
  *
  * A path fence (I13) is the same for the keys up to a turn: the run lives on,
  * and what is redirected is not dropped.  If it fails it becomes a whole one.

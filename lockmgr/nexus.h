@@ -26,7 +26,7 @@
 
 /* clang-format off */
 #define NEXUS_STATES(X)                                                        \
-    X(NEXUS_DOWN,        "no session; after LUN_GONE, UP follows")                                         \
+    X(NEXUS_DOWN,        "no session; UP follows")                             \
     X(NEXUS_REGISTERING, "REGISTER is on its way")                             \
     X(NEXUS_READING,     "registered; all node blocks are being read")         \
     X(NEXUS_WRITING,     "admitted; my block gets this run and key")           \
@@ -66,7 +66,7 @@
     X(NEXUS_DO_WRITE_BLOCK,      "[t] node_block_join(mine, run, key), flush") \
     X(NEXUS_DO_READ_RESERVATION, "[t] READ RESERVATION")                       \
     X(NEXUS_DO_READ_KEYS,        "[t] READ KEYS, with room for `room`")        \
-    X(NEXUS_DO_ASK_CONSENT,      "ask whoever coordinates, until CONSENTED")          \
+    X(NEXUS_DO_ASK_CONSENT,      "whoever coordinates, until CONSENTED")       \
     X(NEXUS_DO_TELL_UNRESERVED,  "tell the coordinator: reservation gone")     \
     X(NEXUS_DO_OPEN,             "send again what waits (I13), then new I/O")  \
     X(NEXUS_DO_FAIL,             "fail all I/O, stop on all volumes (I11)")    \

@@ -48,7 +48,7 @@
 #define TAKEOVER_EVENTS(X)                                                     \
     X(TAKEOVER_EV_VIEW,             "view: from membership, or paths changed") \
     X(TAKEOVER_EV_ARBITER_WON,      "view_id: its missing are fenced there")   \
-    X(TAKEOVER_EV_ANNOUNCED,        "run claims or has epoch: a message")      \
+    X(TAKEOVER_EV_ANNOUNCED,        "run has epoch, in view_id; opened")       \
     X(TAKEOVER_EV_RESIGNED,         "run has released epoch, for `to` or 0")   \
     X(TAKEOVER_EV_BLOCKS_READ,      "[t] answer, blocks, super_epoch")         \
     X(TAKEOVER_EV_BLOCK_WRITTEN,    "[t] answer, after the flush")             \
@@ -71,7 +71,9 @@
     X(TAKEOVER_EV_FAILED,           "a write of metadata failed: give up")     \
     X(TAKEOVER_EV_NEXUS_FENCED,     "fenced, here or elsewhere")
 
-/* What the shell must do, in this order.  With [t]: answer under the ticket. */
+/* What the shell must do, in this order.  With [t]: answer under the ticket; a
+ * question of the LUN waits in the shell until a nexus is admitted (nexus.h).
+ * Messages are sent again after a connection broke. */
 #define TAKEOVER_EFFECTS(X)                                                    \
     X(TAKEOVER_DO_READ_BLOCKS,      "[t] node blocks, epoch of superblocks")   \
     X(TAKEOVER_DO_WRITE_CLAIM,      "[t] node_block_claim(HELD, epoch)")       \
@@ -83,9 +85,9 @@
     X(TAKEOVER_DO_FENCE,            "a fence of target, unless one runs")      \
     X(TAKEOVER_DO_WRITE_SUPER,      "[t] epoch, copy by copy, with flushes")   \
     X(TAKEOVER_DO_OPEN,             "[t] open the database: recovery")         \
-    X(TAKEOVER_DO_ANNOUNCE,         "to all: run has epoch; opened: report")   \
+    X(TAKEOVER_DO_ANNOUNCE,         "to run or all: epoch; opened: report")    \
     X(TAKEOVER_DO_REPORT,           "to run: all that I hold, under epoch")    \
-    X(TAKEOVER_DO_CONFIRM,          "to all: CONFIRM of epoch and view_id")    \
+    X(TAKEOVER_DO_CONFIRM,          "to run or all: CONFIRM, epoch, view_id")  \
     X(TAKEOVER_DO_ANSWER_CONFIRM,   "to run: CONFIRMED epoch, view_id")        \
     X(TAKEOVER_DO_CONSENT,          "run: end its redirected I/O, then turn")  \
     X(TAKEOVER_DO_TELL_RESERVED,    "to all: RESERVED, look again")            \
@@ -123,7 +125,7 @@ enum takeover_effect_kind {
 
 /* Who is in, as membership says it, and who has a path to this LUN. */
 struct lm_view {
-    uint64_t id; /* grows; the same on all members */
+    uint64_t id; /* grows with each change; the same on all members */
     bool quorate;
     bool arbiter;     /* this volume is where the split is raced (F8) */
     uint64_t members; /* bit (node - 1) */
@@ -141,13 +143,13 @@ struct takeover_args {
 /* What is known of a node. */
 struct takeover_peer {
     struct node_fencing recorded; /* the furthest fence that a block records */
-    uint64_t fence; /* all its runs up to this one are to be fenced; 0: none
-                     */
-    uint32_t fence_turn; /* LM_TURN_ALL, or a left-over key's turn */
-    bool fence_sent;     /* DO_FENCE is out for it */
-    bool answered;       /* its report, or its CONFIRMED, came */
-    bool confirm_dead;   /* the operator's word, not yet written */
-    uint64_t key;        /* as it reported */
+    uint64_t block_incarnation;   /* in its node block */
+    struct lm_target fence;       /* to be fenced; run.node 0: nothing */
+    bool fence_sent;              /* DO_FENCE is out for it */
+    bool reported;                /* in this epoch */
+    bool confirmed;               /* in HELD_CONFIRM */
+    bool confirm_dead;            /* the operator's word, not yet written */
+    uint64_t key;                 /* as it reported; 0: all redirected */
 };
 
 struct takeover {
@@ -155,19 +157,27 @@ struct takeover {
     struct takeover_args args;
     struct lm_view view;
     uint64_t left_view;        /* the view in which last somebody left */
+    uint64_t unsure_view;      /* …, or there was no quorum */
     uint64_t won_view;         /* up to this one the arbiter's race is won */
+    uint64_t passed;           /* bit (node - 1): resigned in this view */
     struct lm_run coordinator; /* as far as I know; node 0: nobody */
+    uint64_t coordinator_view; /* the view in which it said so */
     uint64_t epoch;            /* claimed by me */
+    uint64_t announced;        /* the highest epoch that was heard of */
     uint64_t closed;           /* epochs below it are not heard any more (F5) */
-    uint32_t heir;             /* the node that a resignation names; 0: none */
-    uint32_t resign_to;        /* CLOSING: for whom */
-    bool claimed;              /* my block holds a claim */
-    bool opened;               /* the database is open */
-    bool unreserved;           /* it was found without reservation (F12) */
-    bool may_cache;            /* as a client (I14) */
-    bool foreign_sent;         /* a stranger's key is being fenced */
-    uint32_t room;             /* for keys */
-    uint32_t ticket;           /* of the question that is out */
+    uint64_t confirm_epoch;    /* of a CONFIRM that came before its view */
+    uint64_t confirm_view;
+    uint32_t heir;      /* the node that a resignation names; 0: none */
+    uint32_t resign_to; /* CLOSING: for whom */
+    bool claimed;       /* my block holds a claim */
+    bool opened;        /* the database is open */
+    bool served;        /* all have reported in this epoch */
+    bool unreserved;    /* it was found without reservation (F12) */
+    bool may_cache;     /* as a client (I14) */
+    bool timer;         /* runs */
+    uint64_t foreign;   /* a stranger's key that is being fenced; 0: none */
+    uint32_t room;      /* for keys */
+    uint32_t ticket;    /* of the question that is out */
     struct takeover_peer peer[LM_NODES_MAX]; /* [node - 1] */
 };
 
