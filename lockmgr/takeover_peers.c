@@ -1,7 +1,7 @@
 /* lockmgr/takeover_peers.c - what a takeover knows of the nodes: who is in, who
  * is to be fenced, who tries.  Tells nobody anything and asks nothing.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "lockmgr/takeover_peers.h"
+#include "lockmgr/takeover_private.h"
 
 #include <string.h>
 

@@ -1,0 +1,243 @@
+/* lockmgr/takeover_nodes.c - what follows from views and from what the other
+ * nodes say.  Asks the LUN nothing by itself.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lockmgr/takeover_private.h"
+
+/* -- the other nodes ------------------------------------------------------- */
+
+/* A run that is new: it owes a report, too, though it has nothing yet. */
+static void greet_joiners(struct takeover *t, struct takeover_effects *fx)
+{
+    for (struct lm_run run = peer_owing(t, 1); run.node;
+         run = peer_owing(t, run.node + 1)) {
+        struct takeover_effect *effect =
+            takeover_tell(t, fx, TAKEOVER_DO_ANNOUNCE);
+
+        effect->run = run;
+        effect->opened = true;
+    }
+}
+
+static void view_while_serving(struct takeover *t, struct takeover_effects *fx,
+                               bool left)
+{
+    if (view_has_me(t) && !view_has_my_path(t))
+        takeover_give_up(t, fx, 0); /* to one that has a path */
+    else if (left || !view_has_me(t) || t->state != TAKEOVER_SERVING)
+        takeover_hold(t, fx);
+    else
+        takeover_tell(t, fx, TAKEOVER_DO_CONFIRM);
+    if (takeover_coordinates(t))
+        greet_joiners(t, fx);
+}
+
+static void view_while_taking_over(struct takeover *t,
+                                   struct takeover_effects *fx)
+{
+    if (!view_has_my_path(t)) {
+        takeover_give_up(t, fx, 0);
+        return;
+    }
+    if (t->state == TAKEOVER_CLAIM_READ &&
+        takeover_elected(t) != t->args.me.node) {
+        takeover_wait_in(t, TAKEOVER_FOLLOW); /* nothing is written yet */
+        return;
+    }
+    if (t->state >= TAKEOVER_FENCING)
+        takeover_send_fences(t, fx);
+    if (t->state == TAKEOVER_STRANGERS && peer_owing(t, 1).node)
+        takeover_ask_reports(t, fx); /* else its key would be a stranger's */
+    else if (t->state == TAKEOVER_REPORTING)
+        greet_joiners(t, fx);
+    takeover_advance(t, fx);
+}
+
+/* The coordinator was sure of itself in a view not older than my last doubt. */
+static void hear_confirm(struct takeover *t, struct takeover_effects *fx)
+{
+    struct takeover_effect *effect;
+
+    if (t->confirm_epoch != t->closed || t->confirm_view > t->view.id ||
+        t->confirm_view < t->unsure_view || !view_has_me(t) ||
+        takeover_coordinates(t) || !takeover_has_coordinator(t))
+        return;
+    t->may_cache = true;
+    effect = takeover_tell(t, fx, TAKEOVER_DO_ANSWER_CONFIRM);
+    effect->run = t->coordinator;
+    effect->epoch = t->closed;
+    effect->view_id = t->confirm_view;
+}
+
+void takeover_on_confirm(struct takeover *t, const struct takeover_event *ev,
+                         struct takeover_effects *fx)
+{
+    if (!lm_run_eq(ev->run, t->coordinator))
+        return;
+    t->confirm_epoch = ev->epoch;
+    t->confirm_view = ev->view_id;
+    hear_confirm(t, fx);
+}
+
+void takeover_on_view(struct takeover *t, const struct takeover_event *ev,
+                      struct takeover_effects *fx)
+{
+    bool left;
+
+    if (ev->view->id <= t->view.id)
+        return;
+    left = peers_take_view(t, ev->view);
+    t->passed = 0;
+    if (left)
+        t->left_view = t->view.id;
+    if (left || !view_has_me(t)) {
+        t->unsure_view = t->view.id;
+        t->may_cache = false; /* I14, until the coordinator confirms */
+    }
+    if (!takeover_coordinates(t)) {
+        takeover_try(t, fx);
+        hear_confirm(t, fx);
+    } else if (t->state >= TAKEOVER_SERVING) {
+        view_while_serving(t, fx, left);
+    } else {
+        view_while_taking_over(t, fx);
+    }
+}
+
+void takeover_on_arbiter_won(struct takeover *t,
+                             const struct takeover_event *ev,
+                             struct takeover_effects *fx)
+{
+    t->won_view = max_u64(t->won_view, ev->view_id);
+    takeover_try(t, fx);
+    if (takeover_coordinates(t) && t->state >= TAKEOVER_FENCING) {
+        takeover_send_fences(t, fx);
+        takeover_advance(t, fx);
+    }
+}
+
+/* F5: a report closes the epoch: nothing earlier is heard any more. */
+static void report(struct takeover *t, struct takeover_effects *fx)
+{
+    struct takeover_effect *effect = takeover_tell(t, fx, TAKEOVER_DO_REPORT);
+
+    effect->run = t->coordinator;
+    effect->epoch = t->closed;
+}
+
+static bool may_coordinate(const struct takeover *t, struct lm_run run)
+{
+    const struct lm_target *fence;
+
+    if (run.node < 1 || run.node > LM_NODES_MAX || lm_run_eq(run, t->args.me))
+        return false;
+    fence = &t->peer[run.node - 1].fence;
+    return !lm_target_covers(fence, run, LM_TURN_ALL);
+}
+
+void takeover_on_announced(struct takeover *t, const struct takeover_event *ev,
+                           struct takeover_effects *fx)
+{
+    bool claims = takeover_coordinates(t) && t->claimed;
+
+    if (!may_coordinate(t, ev->run) || ev->epoch < t->announced)
+        return;
+    if (claims && ev->epoch <= t->epoch)
+        return; /* lower: it loses.  Equal: the blocks tell */
+    t->announced = ev->epoch;
+    t->coordinator = ev->run;
+    t->coordinator_view = ev->view_id;
+    t->heir = 0;
+    t->may_cache = false;
+    if (claims)
+        takeover_give_up(t, fx, 0);
+    else if (t->state == TAKEOVER_CLAIM_READ)
+        takeover_wait_in(t, TAKEOVER_FOLLOW); /* nothing is written yet */
+    else
+        takeover_try(t, fx);
+    if (ev->opened) {
+        t->closed = ev->epoch;
+        report(t, fx);
+    }
+}
+
+void takeover_on_resigned(struct takeover *t, const struct takeover_event *ev,
+                          struct takeover_effects *fx)
+{
+    if (!lm_run_eq(ev->run, t->coordinator))
+        return;
+    t->coordinator = (struct lm_run){0, 0};
+    t->may_cache = false;
+    t->passed |= node_bit(ev->run.node);
+    t->heir = ev->to;
+    takeover_try(t, fx);
+}
+
+void takeover_on_reported(struct takeover *t, const struct takeover_event *ev,
+                          struct takeover_effects *fx)
+{
+    struct takeover_effect *effect;
+
+    if (ev->epoch != t->epoch || !takeover_knows(t, ev->run) || !t->opened ||
+        !takeover_coordinates(t))
+        return;
+    peer_of(t, ev->run.node)->reported = true;
+    peer_of(t, ev->run.node)->key = ev->key;
+    if (t->state == TAKEOVER_SERVING || t->state == TAKEOVER_HELD_CONFIRM) {
+        effect = takeover_tell(t, fx, TAKEOVER_DO_CONFIRM);
+        effect->run = ev->run;
+    } else {
+        takeover_advance(t, fx);
+    }
+}
+
+void takeover_on_confirmed(struct takeover *t, const struct takeover_event *ev,
+                           struct takeover_effects *fx)
+{
+    if (t->state != TAKEOVER_HELD_CONFIRM || ev->epoch != t->epoch ||
+        ev->view_id != t->view.id || !takeover_knows(t, ev->run))
+        return;
+    peer_of(t, ev->run.node)->confirmed = true;
+    takeover_advance(t, fx);
+}
+
+/* F9: time may only start a fence: membership takes the accused out of the
+ * view, and then it is fenced. */
+void takeover_on_suspect(struct takeover *t, const struct takeover_event *ev,
+                         struct takeover_effects *fx)
+{
+    (void)ev;
+    if (!t->timer)
+        return;
+    for (struct lm_run run = peer_owing(t, 1); run.node;
+         run = peer_owing(t, run.node + 1))
+        takeover_tell(t, fx, TAKEOVER_DO_ACCUSE)->run = run;
+    takeover_start_timer(t, fx);
+}
+
+/* A path fence took the key, or the target forgot it.  Who follows asks the
+ * coordinator; where there is none, and for the coordinator, the node blocks
+ * decide alone. */
+void takeover_on_consent_asked(struct takeover *t,
+                               const struct takeover_event *ev,
+                               struct takeover_effects *fx)
+{
+    bool mine = lm_run_eq(ev->run, t->args.me);
+    struct takeover_effect *effect;
+    struct takeover_peer *p;
+    uint32_t turn = ev->turn;
+
+    if (mine ? !takeover_coordinates(t) && takeover_has_coordinator(t)
+             : t->state != TAKEOVER_SERVING || !takeover_knows(t, ev->run))
+        return;
+    p = peer_of(t, ev->run.node);
+    if (!mine && lm_target_covers(&p->fence, ev->run, turn))
+        return; /* first the fence of its keys is ended */
+    if (p->recorded.run.incarnation == ev->run.incarnation &&
+        p->recorded.run.node && p->recorded.turn > turn)
+        turn = p->recorded.turn;
+    if (turn >= LM_TURN_MAX)
+        return;
+    effect = takeover_tell(t, fx, TAKEOVER_DO_CONSENT);
+    effect->run = ev->run;
+    effect->turn = turn + 1;
+}
