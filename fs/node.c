@@ -174,22 +174,37 @@ static enum err scan_claims(struct store *lun, const struct super *super,
     return E_OK;
 }
 
+/* What this slot says of whom it fences stays true; a block that its owner's
+ * crash tore says nothing. */
+static enum err load_own(struct store *lun, const struct super *super,
+                         uint32_t node, struct node_block *ret_own)
+{
+    struct node_disk disk;
+    struct diag torn;
+    enum err e = store_read_sync(lun, slot_at(node), &disk, sizeof disk);
+
+    if (e)
+        return e;
+    if (node_decode(&disk, super->uuid, ret_own, &torn))
+        *ret_own = (struct node_block){0};
+    return E_OK;
+}
+
 static enum err write_claim(struct store *lun, const struct super *super,
                             const struct claim_args *args, enum claim claim,
                             struct diag *why)
 {
-    struct node_block n = {
-        .node = args->node,
-        .incarnation = args->incarnation,
-        .epoch = super->epoch,
-        .claim = claim,
-    };
+    struct node_block n = {0};
     struct node_disk disk;
-    enum err e;
+    enum err e = load_own(lun, super, args->node, &n);
 
+    n.node = args->node;
+    n.incarnation = args->incarnation;
+    node_block_claim(&n, claim, super->epoch);
     snprintf(n.host, sizeof n.host, "%s", args->host ? args->host : "");
     node_encode(&n, super->uuid, &disk);
-    e = store_write_sync(lun, slot_at(args->node), &disk, sizeof disk);
+    if (!e)
+        e = store_write_sync(lun, slot_at(args->node), &disk, sizeof disk);
     if (!e)
         e = store_flush_sync(lun);
     if (e)

@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 static struct super some_super(void)
 {
@@ -139,6 +140,103 @@ static void a_claim_keeps_other_hosts_out_until_it_is_released(void)
     /* Who has the LUN alone need not wait for a release. */
     CHECK_OK(claim_take(lun, &b, &sole, &why));
     CHECK_EQ(b.epoch, 11);
+    store_close(lun);
+    world_fini(&w);
+}
+
+/* -- node blocks ----------------------------------------------------------- */
+
+static const uint8_t some_uuid[16] = {1, 2, 3};
+
+static struct node_block some_node(void)
+{
+    struct node_block n = {.node = 3,
+                           .host = "h3",
+                           .incarnation = 7,
+                           .reservation_key = 0x4c07030000000702,
+                           .epoch = 12,
+                           .claim = CLAIM_HELD};
+    struct lm_target whole = {
+        .run = {64, 9},
+          .turn = LM_TURN_ALL
+    };
+    struct lm_target path = {
+        .run = {1, 5},
+          .turn = 2
+    };
+
+    node_block_name(&n, &whole, FENCING_DEAD);
+    node_block_name(&n, &path, FENCING_NAMED);
+    return n;
+}
+
+static void a_node_block_comes_back_as_it_was_written(void)
+{
+    struct node_block n = some_node(), back;
+    struct node_disk disk;
+    struct diag why;
+
+    node_encode(&n, some_uuid, &disk);
+    CHECK_EQ(le32_get(disk.fencing_count), 2);
+    CHECK_OK(node_decode(&disk, some_uuid, &back, &why));
+    CHECK_MEM(&back, &n, sizeof n);
+}
+
+static void make_crc_right(struct node_disk *disk)
+{
+    disk->crc = le32_make(
+        (uint32_t)crc32(0, (const void *)disk, sizeof *disk - sizeof(le32)));
+}
+
+static void a_node_block_that_fences_nonsense_is_refused(void)
+{
+    static const struct {
+        size_t at;
+        uint8_t byte;
+    } damage[] = {
+        {offsetof(struct node_disk, fencing_count),          65},
+        {offsetof(struct node_disk, fencing[0].node),        65},
+        {offsetof(struct node_disk, fencing[0].node),        0 },
+        {offsetof(struct node_disk, fencing[1].node),        1 }, /* twice */
+        {offsetof(struct node_disk, fencing[0].turn) + 1,    1 },
+        {offsetof(struct node_disk, fencing[0].state),       3 },
+        {offsetof(struct node_disk, fencing[0].incarnation), 0 },
+    };
+    struct node_block n = some_node(), back;
+    struct node_disk disk;
+
+    for (size_t i = 0; i < ARRAY_LEN(damage); i++) {
+        struct diag why = {{0}};
+
+        node_encode(&n, some_uuid, &disk);
+        ((uint8_t *)&disk)[damage[i].at] = damage[i].byte;
+        make_crc_right(&disk);
+        CHECK_ERR(node_decode(&disk, some_uuid, &back, &why), E_CORRUPT);
+        CHECK_CONTAINS(why.text, "fenc");
+    }
+}
+
+static void a_claim_keeps_what_the_block_says_of_the_fenced(void)
+{
+    const struct claim_args h3 = {3, "h3", 8, false};
+    struct node_block n = some_node(), back;
+    struct super super = some_super();
+    struct node_disk disk;
+    struct diag why;
+    struct world w;
+    struct store *lun;
+    uint64_t at = NODE_BLOCKS_AT + 2 * FS_BLOCK_BYTES;
+
+    world_init(&w);
+    lun = new_lun(64 * MIB);
+    node_encode(&n, super.uuid, &disk);
+    store_mem_poke(lun, at, &disk, sizeof disk);
+    CHECK_OK(claim_take(lun, &super, &h3, &why));
+    CHECK_OK(claim_release(lun, &super, &h3, &why));
+    CHECK_OK(store_read_sync(lun, at, &disk, sizeof disk));
+    CHECK_OK(node_decode(&disk, super.uuid, &back, &why));
+    CHECK_MEM(back.fencing, n.fencing, sizeof n.fencing);
+    CHECK_EQ(back.claim, CLAIM_RELEASED);
     store_close(lun);
     world_fini(&w);
 }
@@ -293,6 +391,9 @@ static const struct test tests[] = {
     TEST(an_unknown_feature_is_refused_unless_it_is_compatible),
     TEST(the_highest_copy_counts),
     TEST(a_claim_keeps_other_hosts_out_until_it_is_released),
+    TEST(a_node_block_comes_back_as_it_was_written),
+    TEST(a_node_block_that_fences_nonsense_is_refused),
+    TEST(a_claim_keeps_what_the_block_says_of_the_fenced),
     TEST(each_start_has_a_higher_epoch),
     TEST(format_refuses_what_it_cannot_or_should_not_do),
     TEST(formatting_again_leaves_nothing_of_the_old_volume),
