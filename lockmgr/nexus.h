@@ -7,6 +7,11 @@
  * REGISTER was before the fencer's block, then PREEMPT removes the key; or it
  * reads its name.  RESERVATION CONFLICT means: stop and look.
  *
+ * REGISTER waits until every earlier command on this session was answered: a
+ * write that was sent under the old key must not run under the new one (I13),
+ * nor an earlier REGISTER after a fence.  A question that was not yet sent when
+ * the ticket grew is not sent any more.
+ *
  * After a unit attention REGISTER of the key over itself asks whether this
  * nexus is registered still: it creates no registration, so it needs no look at
  * the blocks.  (A fencer that reset the LUN is not stopped by the name that its
@@ -55,12 +60,12 @@
     X(NEXUS_EV_RESERVED,         "the coordinator has reserved the LUN")       \
     X(NEXUS_EV_RETIRE,           "I/O hangs: this node goes redirected")       \
     X(NEXUS_EV_REPAIRED,         "the path proved good; a damaged block too")  \
-    X(NEXUS_EV_FENCED_ELSEWHERE, "fenced on another volume (I11)")
+    X(NEXUS_EV_FENCED_ELSEWHERE, "on another volume; or told so (I11)")
 
 /* What the shell must do, in this order.  With [t]: answer under the ticket. */
 #define NEXUS_EFFECTS(X)                                                       \
     X(NEXUS_DO_STOP,             "send nothing more; keep what waits")         \
-    X(NEXUS_DO_REGISTER,         "[t] REGISTER AND IGNORE key, APTPL")         \
+    X(NEXUS_DO_REGISTER,         "[t] nothing else out: REGISTER AND IGNORE")  \
     X(NEXUS_DO_RECHECK,          "[t] REGISTER key over key: makes none")      \
     X(NEXUS_DO_READ_BLOCKS,      "[t] read all node blocks on this nexus")     \
     X(NEXUS_DO_WRITE_BLOCK,      "[t] node_block_join(mine, run, key), flush") \

@@ -177,6 +177,8 @@ uint32_t takeover_elected(const struct takeover *t)
 void takeover_claim(struct takeover *t, struct takeover_effects *fx)
 {
     t->opened = t->served = t->unreserved = false;
+    for (uint32_t i = 0; i < LM_NODES_MAX; i++)
+        t->peer[i].confirm_dead = false;
     takeover_ask(t, fx, TAKEOVER_CLAIM_READ, TAKEOVER_DO_READ_BLOCKS);
 }
 
@@ -215,13 +217,13 @@ static void on_closed(struct takeover *t, const struct takeover_event *ev,
 static void on_released(struct takeover *t, const struct takeover_event *ev,
                         struct takeover_effects *fx)
 {
-    if (ev->answer == LUN_OK) {
+    if (ev->answer == LUN_OK)
         t->claimed = false;
-        takeover_tell(t, fx, TAKEOVER_DO_RESIGN)->to = t->resign_to;
-        t->heir = t->resign_to;
-    } else {
+    else
         takeover_alarm(t, fx, "the claim is not released: I shall be fenced");
-    }
+    /* Also then: who does not hear of it waits for me for ever. */
+    takeover_tell(t, fx, TAKEOVER_DO_RESIGN)->to = t->resign_to;
+    t->heir = t->resign_to;
     if (lm_run_eq(t->coordinator, t->args.me))
         t->coordinator = (struct lm_run){0, 0};
     follow(t, fx);
@@ -278,21 +280,23 @@ static void on_move(struct takeover *t, const struct takeover_event *ev,
 /* Of an earlier question, or of none. */
 static bool is_stale(const struct takeover *t, const struct takeover_event *ev)
 {
+    /* clang-format off */
     static const struct {
         enum takeover_event_kind kind;
         enum takeover_state states[3];
     } rows[] = {
-        {TAKEOVER_EV_BLOCKS_READ,      {TAKEOVER_CLAIM_READ, TAKEOVER_CLAIM_CHECK}},
+        {TAKEOVER_EV_BLOCKS_READ, {TAKEOVER_CLAIM_READ, TAKEOVER_CLAIM_CHECK}},
         {TAKEOVER_EV_BLOCK_WRITTEN,
-         {TAKEOVER_CLAIM_WRITE, TAKEOVER_AWAIT_DEAD, TAKEOVER_RELEASING}          },
-        {TAKEOVER_EV_RESERVATION_READ, {TAKEOVER_RESERVE_READ}                    },
-        {TAKEOVER_EV_RESERVED,         {TAKEOVER_RESERVING}                       },
+            {TAKEOVER_CLAIM_WRITE, TAKEOVER_AWAIT_DEAD, TAKEOVER_RELEASING}},
+        {TAKEOVER_EV_RESERVATION_READ, {TAKEOVER_RESERVE_READ}},
+        {TAKEOVER_EV_RESERVED, {TAKEOVER_RESERVING}},
         {TAKEOVER_EV_KEYS_READ,
-         {TAKEOVER_LISTING, TAKEOVER_STRANGERS, TAKEOVER_HELD_KEYS}               },
-        {TAKEOVER_EV_SUPER_WRITTEN,    {TAKEOVER_SUPER}                           },
-        {TAKEOVER_EV_OPENED,           {TAKEOVER_OPENING}                         },
-        {TAKEOVER_EV_CLOSED,           {TAKEOVER_CLOSING}                         },
+            {TAKEOVER_LISTING, TAKEOVER_STRANGERS, TAKEOVER_HELD_KEYS}},
+        {TAKEOVER_EV_SUPER_WRITTEN, {TAKEOVER_SUPER}},
+        {TAKEOVER_EV_OPENED, {TAKEOVER_OPENING}},
+        {TAKEOVER_EV_CLOSED, {TAKEOVER_CLOSING}},
     };
+    /* clang-format on */
 
     if (t->state == TAKEOVER_FENCED)
         return true;

@@ -90,6 +90,7 @@
     X(TAKEOVER_DO_CONFIRM,          "to run or all: CONFIRM, epoch, view_id")  \
     X(TAKEOVER_DO_ANSWER_CONFIRM,   "to run: CONFIRMED epoch, view_id")        \
     X(TAKEOVER_DO_CONSENT,          "run: end its redirected I/O, then turn")  \
+    X(TAKEOVER_DO_TELL_FENCED,      "to run: FENCED_ELSEWHERE, it is fenced")  \
     X(TAKEOVER_DO_TELL_RESERVED,    "to all: RESERVED, look again")            \
     X(TAKEOVER_DO_TELL_ARBITER,     "to all: missing of view_id are fenced")   \
     X(TAKEOVER_DO_SERVE,            "serve; clients may cache")                \
@@ -167,7 +168,7 @@ struct takeover {
     uint64_t closed;           /* epochs below it are not heard any more (F5) */
     uint64_t confirm_epoch;    /* of a CONFIRM that came before its view */
     uint64_t confirm_view;
-    uint32_t heir;      /* the node that a resignation names; 0: none */
+    uint32_t heir;      /* whom a resignation in this view names; 0: none */
     uint32_t resign_to; /* CLOSING: for whom */
     bool claimed;       /* my block holds a claim */
     bool opened;        /* the database is open */

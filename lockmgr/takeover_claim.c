@@ -81,9 +81,10 @@ void takeover_on_blocks(struct takeover *t, const struct takeover_event *ev,
 /* -- steps that several states lead to ------------------------------------- */
 
 /* The missing of this view are fenced here; on the arbiter that is the race. */
-static void win_race(struct takeover *t, struct takeover_effects *fx)
+static void win_race(struct takeover *t, struct takeover_effects *fx,
+                     uint64_t up_to)
 {
-    if (!t->view.arbiter || t->won_view >= t->left_view)
+    if (!t->view.arbiter || t->won_view >= up_to)
         return;
     t->won_view = t->view.id;
     takeover_tell(t, fx, TAKEOVER_DO_TELL_ARBITER);
@@ -91,7 +92,8 @@ static void win_race(struct takeover *t, struct takeover_effects *fx)
 
 static void serve(struct takeover *t, struct takeover_effects *fx)
 {
-    win_race(t, fx);
+    /* Others may have seen somebody leave before I came. */
+    win_race(t, fx, t->view.id);
     takeover_stop_timer(t, fx);
     takeover_wait_in(t, TAKEOVER_SERVING);
     t->served = t->may_cache = true;
@@ -126,14 +128,14 @@ void takeover_advance(struct takeover *t, struct takeover_effects *fx)
         t->foreign)
         return;
     if (t->state == TAKEOVER_FENCING) {
-        win_race(t, fx);
+        win_race(t, fx, t->left_view);
         takeover_ask(t, fx, TAKEOVER_SUPER, TAKEOVER_DO_WRITE_SUPER);
     } else if (t->state == TAKEOVER_REPORTING && !owing) {
-        win_race(t, fx);
+        win_race(t, fx, t->left_view);
         takeover_stop_timer(t, fx);
         takeover_ask(t, fx, TAKEOVER_STRANGERS, TAKEOVER_DO_READ_KEYS);
     } else if (t->state == TAKEOVER_HELD) {
-        win_race(t, fx);
+        win_race(t, fx, t->left_view);
         takeover_ask(t, fx, TAKEOVER_HELD_KEYS, TAKEOVER_DO_READ_KEYS);
     } else if (t->state == TAKEOVER_HELD_CONFIRM && !owing) {
         serve(t, fx);
@@ -161,15 +163,22 @@ static void fence_foreign(struct takeover *t, struct takeover_effects *fx,
         (struct lm_target){.foreign = key};
 }
 
-static void after_reservation(struct takeover *t, struct takeover_effects *fx)
+static void ask_operator(struct takeover *t, struct takeover_effects *fx)
 {
     struct lm_run undead = peer_undead(t);
 
-    if (t->unreserved && undead.node) {
+    if (!undead.node)
+        return;
+    takeover_tell(t, fx, TAKEOVER_DO_ALARM)->run = undead;
+    fx->list[fx->count - 1].why =
+        "the LUN was not reserved for a while: is this run off?";
+}
+
+static void after_reservation(struct takeover *t, struct takeover_effects *fx)
+{
+    if (t->unreserved && peer_undead(t).node) {
         takeover_wait_in(t, TAKEOVER_AWAIT_DEAD);
-        takeover_tell(t, fx, TAKEOVER_DO_ALARM)->run = undead;
-        fx->list[fx->count - 1].why =
-            "the LUN was not reserved for a while: is this run off?";
+        ask_operator(t, fx);
         return;
     }
     if (t->unreserved)
@@ -341,6 +350,8 @@ void takeover_on_fenced(struct takeover *t, const struct takeover_event *ev,
                      TAKEOVER_DO_READ_RESERVATION);
     else if (t->state == TAKEOVER_STRANGERS && !peers_are_condemned(t))
         takeover_ask(t, fx, TAKEOVER_STRANGERS, TAKEOVER_DO_READ_KEYS);
+    else if (t->state == TAKEOVER_AWAIT_DEAD)
+        ask_operator(t, fx); /* who is to be confirmed is a later run now */
     else
         takeover_advance(t, fx);
 }

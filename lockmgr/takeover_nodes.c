@@ -40,7 +40,10 @@ static void view_while_taking_over(struct takeover *t,
     }
     if (t->state == TAKEOVER_CLAIM_READ &&
         takeover_elected(t) != t->args.me.node) {
-        takeover_wait_in(t, TAKEOVER_FOLLOW); /* nothing is written yet */
+        if (t->claimed) /* in an earlier round of claiming */
+            takeover_give_up(t, fx, 0);
+        else
+            takeover_wait_in(t, TAKEOVER_FOLLOW);
         return;
     }
     if (t->state >= TAKEOVER_FENCING)
@@ -87,6 +90,7 @@ void takeover_on_view(struct takeover *t, const struct takeover_event *ev,
         return;
     left = peers_take_view(t, ev->view);
     t->passed = 0;
+    t->heir = 0;
     if (left)
         t->left_view = t->view.id;
     if (left || !view_has_me(t)) {
@@ -143,6 +147,8 @@ void takeover_on_announced(struct takeover *t, const struct takeover_event *ev,
         return;
     if (claims && ev->epoch <= t->epoch)
         return; /* lower: it loses.  Equal: the blocks tell */
+    if (ev->epoch == t->closed && !lm_run_eq(ev->run, t->coordinator))
+        return; /* another has opened under it: this claim will yield */
     t->announced = ev->epoch;
     t->coordinator = ev->run;
     t->coordinator_view = ev->view_id;
@@ -163,11 +169,14 @@ void takeover_on_announced(struct takeover *t, const struct takeover_event *ev,
 void takeover_on_resigned(struct takeover *t, const struct takeover_event *ev,
                           struct takeover_effects *fx)
 {
+    if (ev->run.node < 1 || ev->run.node > LM_NODES_MAX ||
+        ev->epoch < t->announced)
+        return; /* of an epoch before the present one */
+    t->passed |= node_bit(ev->run.node);
     if (!lm_run_eq(ev->run, t->coordinator))
-        return;
+        return; /* who yielded to another; it does not try, either */
     t->coordinator = (struct lm_run){0, 0};
     t->may_cache = false;
-    t->passed |= node_bit(ev->run.node);
     t->heir = ev->to;
     takeover_try(t, fx);
 }
@@ -226,14 +235,23 @@ void takeover_on_consent_asked(struct takeover *t,
     struct takeover_peer *p;
     uint32_t turn = ev->turn;
 
-    if (mine ? !takeover_coordinates(t) && takeover_has_coordinator(t)
-             : t->state != TAKEOVER_SERVING || !takeover_knows(t, ev->run))
+    if (ev->run.node < 1 || ev->run.node > LM_NODES_MAX)
+        return;
+    if (mine
+            ? t->coordinator.node != ev->run.node && takeover_has_coordinator(t)
+            : t->state != TAKEOVER_SERVING)
+        return;
+    if (peer_is_fenced(t, ev->run)) {
+        takeover_tell(t, fx, TAKEOVER_DO_TELL_FENCED)->run = ev->run;
+        return; /* it cannot read its name: it is not registered */
+    }
+    if (!mine && !takeover_knows(t, ev->run))
         return;
     p = peer_of(t, ev->run.node);
     if (!mine && lm_target_covers(&p->fence, ev->run, turn))
         return; /* first the fence of its keys is ended */
-    if (p->recorded.run.incarnation == ev->run.incarnation &&
-        p->recorded.run.node && p->recorded.turn > turn)
+    if (lm_run_eq(p->recorded.run, ev->run) && p->recorded.turn > turn &&
+        p->recorded.turn != LM_TURN_ALL)
         turn = p->recorded.turn;
     if (turn >= LM_TURN_MAX)
         return;

@@ -30,6 +30,11 @@ bool peer_is_live(const struct takeover *t, struct lm_run run)
            !lm_target_covers(&p->fence, run, LM_TURN_ALL);
 }
 
+bool peer_is_fenced(const struct takeover *t, struct lm_run run)
+{
+    return is_recorded(&t->peer[run.node - 1], run, LM_TURN_ALL);
+}
+
 struct lm_run peer_live_run(const struct takeover *t, uint32_t node)
 {
     struct lm_run run = {node, t->view.incarnation[node - 1]};

@@ -27,6 +27,8 @@ static inline struct takeover_peer *peer_of(struct takeover *t, uint32_t node)
 
 /* In the view, and its run is not to be fenced. */
 bool peer_is_live(const struct takeover *t, struct lm_run run);
+/* Its fence is recorded as done. */
+bool peer_is_fenced(const struct takeover *t, struct lm_run run);
 /* The live run of a node; node 0: none. */
 struct lm_run peer_live_run(const struct takeover *t, uint32_t node);
 /* Am I in the view, with quorum? */
