@@ -1,0 +1,353 @@
+/* tests/unit/lockmgr/test_nexus.c - when an I_T nexus may carry I/O (F2, F12).
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lockmgr/lockmgr.h"
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+static const struct lm_run me = {2, 10};
+static const struct nexus_args args = {
+    {2, 10},
+    0, 7, LM_EXCLUSIVE_ACCESS_REGISTRANTS
+};
+
+static struct nexus n;
+static struct nexus_effects fx;
+static struct node_blocks blocks;
+static uint64_t listed[4];
+static uint32_t listed_count;
+
+static void setup(void)
+{
+    memset(&blocks, 0, sizeof blocks);
+    memset(listed, 0, sizeof listed);
+    listed_count = 0;
+    nexus_init(&n, &args);
+}
+
+/* An event as the target would answer what the nexus asked last. */
+static void answer(enum nexus_event_kind kind, enum lun_answer how)
+{
+    struct nexus_event ev = {
+        .kind = kind,
+        .ticket = n.ticket,
+        .answer = how,
+        .blocks = &blocks,
+        .keys = {listed, listed_count, listed_count},
+        .type = LM_EXCLUSIVE_ACCESS_REGISTRANTS
+    };
+
+    nexus_step(&n, &ev, &fx);
+}
+
+static void hear(enum nexus_event_kind kind)
+{
+    answer(kind, LUN_OK);
+}
+
+static void consent(uint32_t turn)
+{
+    struct nexus_event ev = {.kind = NEXUS_EV_CONSENTED, .turn = turn};
+
+    nexus_step(&n, &ev, &fx);
+}
+
+static bool does(enum nexus_effect_kind kind)
+{
+    for (uint32_t i = 0; i < fx.count; i++)
+        if (fx.list[i].kind == kind)
+            return true;
+    return false;
+}
+
+static void is_in(enum nexus_state state)
+{
+    CHECK_STR(nexus_state_name(n.state), nexus_state_name(state));
+}
+
+static void name_me(uint32_t by, uint32_t turn, enum fencing_state state)
+{
+    struct lm_target target = {.run = me, .turn = turn};
+
+    blocks.node[by - 1].node = by;
+    blocks.node[by - 1].incarnation = 1;
+    node_block_name(&blocks.node[by - 1], &target, state);
+}
+
+static void own_block_is_written(void)
+{
+    node_block_join(&blocks.node[me.node - 1], &blocks, me, nexus_key(&n));
+}
+
+/* From nothing to OPEN, as on the first mount of a good LUN. */
+static void open_nexus(void)
+{
+    hear(NEXUS_EV_UP);
+    hear(NEXUS_EV_REGISTERED);
+    hear(NEXUS_EV_BLOCKS_READ);
+    if (n.state == NEXUS_WRITING)
+        hear(NEXUS_EV_BLOCK_WRITTEN);
+    own_block_is_written();
+    hear(NEXUS_EV_RESERVATION_READ);
+    is_in(NEXUS_OPEN);
+}
+
+/* -- the good path --------------------------------------------------------- */
+
+static void a_nexus_is_open_after_register_blocks_and_reservation(void)
+{
+    static const struct {
+        enum nexus_event_kind event;
+        enum nexus_state state;
+        enum nexus_effect_kind effect;
+    } walk[] = {
+        {NEXUS_EV_UP,               NEXUS_REGISTERING, NEXUS_DO_REGISTER        },
+        {NEXUS_EV_REGISTERED,       NEXUS_READING,     NEXUS_DO_READ_BLOCKS     },
+        {NEXUS_EV_BLOCKS_READ,      NEXUS_WRITING,     NEXUS_DO_WRITE_BLOCK     },
+        {NEXUS_EV_BLOCK_WRITTEN,    NEXUS_CHECKING,    NEXUS_DO_READ_RESERVATION},
+        {NEXUS_EV_RESERVATION_READ, NEXUS_OPEN,        NEXUS_DO_OPEN            },
+    };
+
+    setup();
+    for (size_t i = 0; i < ARRAY_LEN(walk); i++) {
+        CU_ASSERT_FALSE(nexus_may_carry(&n));
+        hear(walk[i].event);
+        is_in(walk[i].state);
+        CU_ASSERT_TRUE(does(walk[i].effect));
+    }
+    CU_ASSERT_TRUE(nexus_may_carry(&n));
+}
+
+static void a_second_session_does_not_write_the_block_again(void)
+{
+    setup();
+    own_block_is_written();
+    hear(NEXUS_EV_UP);
+    hear(NEXUS_EV_REGISTERED);
+    hear(NEXUS_EV_BLOCKS_READ);
+    is_in(NEXUS_CHECKING);
+}
+
+/* -- F2 -------------------------------------------------------------------- */
+
+static void f2_a_paused_victim_cannot_unfence(void)
+{
+    /* It pauses before each of its steps; the fencer is done by then. */
+    for (int pause = 0; pause < 3; pause++) {
+        setup();
+        open_nexus();
+        hear(NEXUS_EV_LOST);
+        listed[0] = nexus_key(&n);
+        listed_count = pause > 0; /* it looked before the PREEMPT */
+        if (pause == 0)
+            name_me(1, LM_TURN_ALL, FENCING_DONE);
+        hear(NEXUS_EV_UP);
+        hear(NEXUS_EV_KEYS_READ);
+        if (pause == 0) {
+            is_in(NEXUS_PEEKING);
+            answer(NEXUS_EV_BLOCKS_READ, LUN_CONFLICT);
+            is_in(NEXUS_ASKING);
+            consent(1);
+        }
+        if (pause == 1)
+            name_me(1, LM_TURN_ALL, FENCING_DONE);
+        hear(NEXUS_EV_REGISTERED); /* M2: the target lets it */
+        if (pause == 2)
+            name_me(1, LM_TURN_ALL, FENCING_DONE);
+        hear(NEXUS_EV_BLOCKS_READ);
+        is_in(NEXUS_FENCED);
+        CU_ASSERT_TRUE(does(NEXUS_DO_FAIL));
+    }
+}
+
+static void f2_an_answer_from_before_the_pause_is_not_heard(void)
+{
+    struct nexus_event late = {.kind = NEXUS_EV_BLOCKS_READ, .blocks = &blocks};
+
+    setup();
+    hear(NEXUS_EV_UP);
+    hear(NEXUS_EV_REGISTERED);
+    late.ticket = n.ticket;
+    hear(NEXUS_EV_LOST);
+    hear(NEXUS_EV_UP);
+    listed[0] = nexus_key(&n);
+    listed_count = 1;
+    hear(NEXUS_EV_KEYS_READ);
+    hear(NEXUS_EV_REGISTERED);
+    nexus_step(&n, &late, &fx); /* read before the second REGISTER */
+    is_in(NEXUS_READING);
+}
+
+static void f2_a_conflict_is_no_proof_of_a_fence(void)
+{
+    setup();
+    open_nexus();
+    hear(NEXUS_EV_CONFLICT);
+    CU_ASSERT_TRUE(does(NEXUS_DO_STOP));
+    answer(NEXUS_EV_REGISTERED, LUN_CONFLICT);
+    is_in(NEXUS_LOOKING);
+    listed[0] = nexus_key(&n); /* M1: on the dead nexus */
+    listed_count = 1;
+    hear(NEXUS_EV_KEYS_READ);
+    is_in(NEXUS_REGISTERING);
+    hear(NEXUS_EV_REGISTERED);
+    hear(NEXUS_EV_BLOCKS_READ);
+    hear(NEXUS_EV_RESERVATION_READ);
+    is_in(NEXUS_OPEN);
+}
+
+static void f2_a_later_run_of_the_node_ends_the_earlier(void)
+{
+    setup();
+    blocks.node[me.node - 1].node = me.node;
+    blocks.node[me.node - 1].incarnation = me.incarnation + 1;
+    hear(NEXUS_EV_UP);
+    hear(NEXUS_EV_REGISTERED);
+    hear(NEXUS_EV_BLOCKS_READ);
+    is_in(NEXUS_FENCED);
+}
+
+static void f2_a_fenced_nexus_stays_fenced(void)
+{
+    setup();
+    open_nexus();
+    hear(NEXUS_EV_FENCED_ELSEWHERE); /* I11: on one is on all */
+    for (enum nexus_event_kind k = 0; k < NEXUS_EVENT_COUNT; k++) {
+        hear(k);
+        is_in(NEXUS_FENCED);
+        CHECK_EQ(fx.count, 0);
+    }
+}
+
+/* -- others ---------------------------------------------------------------- */
+
+static void m5_after_a_reset_the_registration_is_proved_not_made(void)
+{
+    setup();
+    open_nexus();
+    hear(NEXUS_EV_ATTENTION);
+    is_in(NEXUS_RECHECKING);
+    CU_ASSERT_TRUE(does(NEXUS_DO_STOP));
+    CU_ASSERT_TRUE(does(NEXUS_DO_RECHECK));
+    name_me(1, LM_TURN_ALL, FENCING_NAMED); /* by the one that I preempted */
+    hear(NEXUS_EV_REGISTERED);
+    hear(NEXUS_EV_RESERVATION_READ);
+    is_in(NEXUS_OPEN);
+}
+
+static void f12_without_reservation_no_data_is_written(void)
+{
+    struct nexus_event none = {.kind = NEXUS_EV_RESERVATION_READ,
+                               .type = LM_RESERVATION_NONE};
+
+    setup();
+    open_nexus();
+    hear(NEXUS_EV_ATTENTION);
+    hear(NEXUS_EV_REGISTERED);
+    none.ticket = n.ticket;
+    nexus_step(&n, &none, &fx);
+    is_in(NEXUS_UNRESERVED);
+    CU_ASSERT_TRUE(does(NEXUS_DO_TELL_UNRESERVED));
+    CU_ASSERT_FALSE(nexus_may_carry(&n));
+    CU_ASSERT_TRUE(nexus_is_admitted(&n)); /* to claim and reserve */
+    hear(NEXUS_EV_RESERVED);
+    hear(NEXUS_EV_RESERVATION_READ);
+    is_in(NEXUS_OPEN);
+}
+
+static void i13_a_path_fence_wants_consent_and_a_new_key(void)
+{
+    uint64_t before;
+
+    setup();
+    open_nexus();
+    before = nexus_key(&n);
+    name_me(1, 0, FENCING_DONE);
+    hear(NEXUS_EV_CONFLICT);
+    answer(NEXUS_EV_REGISTERED, LUN_CONFLICT);
+    hear(NEXUS_EV_KEYS_READ); /* gone */
+    answer(NEXUS_EV_BLOCKS_READ, LUN_CONFLICT);
+    is_in(NEXUS_ASKING);
+    consent(1);
+    is_in(NEXUS_REGISTERING);
+    CU_ASSERT_TRUE(nexus_key(&n) != before);
+    hear(NEXUS_EV_REGISTERED);
+    hear(NEXUS_EV_BLOCKS_READ); /* only turn 0 is named */
+    is_in(NEXUS_WRITING);
+}
+
+static void i13_the_old_key_does_not_come_back_after_a_path_fence(void)
+{
+    setup();
+    open_nexus();
+    hear(NEXUS_EV_LOST);
+    hear(NEXUS_EV_UP);
+    listed[0] = nexus_key(&n);
+    listed_count = 1;
+    hear(NEXUS_EV_KEYS_READ); /* listed; then it is preempted */
+    name_me(1, 0, FENCING_DONE);
+    hear(NEXUS_EV_REGISTERED);
+    hear(NEXUS_EV_BLOCKS_READ);
+    is_in(NEXUS_ASKING);
+}
+
+static void i13_who_went_redirected_never_uses_that_key_again(void)
+{
+    setup();
+    open_nexus();
+    hear(NEXUS_EV_RETIRE);
+    is_in(NEXUS_RETIRED);
+    CU_ASSERT_TRUE(does(NEXUS_DO_STOP));
+    hear(NEXUS_EV_LOST);
+    hear(NEXUS_EV_UP);
+    is_in(NEXUS_RETIRED);
+    hear(NEXUS_EV_REPAIRED);
+    is_in(NEXUS_ASKING);
+}
+
+static void f24_keys_cut_short_are_not_keys_gone(void)
+{
+    struct nexus_event cut = {
+        .kind = NEXUS_EV_KEYS_READ, .keys = {listed, 1, 200}
+    };
+
+    setup();
+    open_nexus();
+    hear(NEXUS_EV_LOST);
+    hear(NEXUS_EV_UP);
+    cut.ticket = n.ticket;
+    nexus_step(&n, &cut, &fx);
+    is_in(NEXUS_LOOKING);
+    CU_ASSERT_TRUE(does(NEXUS_DO_READ_KEYS));
+    CU_ASSERT_TRUE(fx.list[0].room >= 200);
+}
+
+static void a_damaged_block_keeps_the_nexus_shut_and_says_so(void)
+{
+    setup();
+    hear(NEXUS_EV_UP);
+    hear(NEXUS_EV_REGISTERED);
+    answer(NEXUS_EV_BLOCKS_READ, LUN_FAILED); /* it might name me */
+    CU_ASSERT_TRUE(does(NEXUS_DO_ALARM));
+    CU_ASSERT_FALSE(nexus_is_admitted(&n));
+    hear(NEXUS_EV_REPAIRED);
+    is_in(NEXUS_LOOKING);
+}
+
+static const struct test tests[] = {
+    TEST(a_nexus_is_open_after_register_blocks_and_reservation),
+    TEST(a_second_session_does_not_write_the_block_again),
+    TEST(f2_a_paused_victim_cannot_unfence),
+    TEST(f2_an_answer_from_before_the_pause_is_not_heard),
+    TEST(f2_a_conflict_is_no_proof_of_a_fence),
+    TEST(f2_a_later_run_of_the_node_ends_the_earlier),
+    TEST(f2_a_fenced_nexus_stays_fenced),
+    TEST(m5_after_a_reset_the_registration_is_proved_not_made),
+    TEST(f12_without_reservation_no_data_is_written),
+    TEST(i13_a_path_fence_wants_consent_and_a_new_key),
+    TEST(i13_the_old_key_does_not_come_back_after_a_path_fence),
+    TEST(i13_who_went_redirected_never_uses_that_key_again),
+    TEST(f24_keys_cut_short_are_not_keys_gone),
+    TEST(a_damaged_block_keeps_the_nexus_shut_and_says_so),
+};
+TEST_SUITE("lockmgr/nexus", tests);
