@@ -57,6 +57,8 @@ BIN     := $(if $(wildcard lunard/main_lunard.c),$(B)/bin/lunard) \
 	$(if $(wildcard lunard/main_lunar.c),$(B)/bin/lunar)
 UNITS   := $(patsubst tests/unit/%/,$(B)/tests/unit_%,$(wildcard tests/unit/*/))
 TESTLIB := $(B)/tests/libtest.a
+SIMLIB  := $(B)/tests/libsim.a
+SIM     := $(B)/sim
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 TOOLS   := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c)) \
 	$(patsubst tests/tools/%/,$(B)/tools/%,$(wildcard tests/tools/*/)) \
@@ -64,7 +66,7 @@ TOOLS   := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c)) 
 
 .PHONY: all tests tools fuzzers
 all: $(LIB) $(BIN)  ## lunard and lunar (the default)
-tests: $(UNITS)     ## unit test programs, not run
+tests: $(UNITS) $(SIM) ## unit test programs and the simulator, not run
 tools: $(TOOLS)     ## helpers of system tests and benches
 fuzzers: $(FUZZERS) ## with VARIANT=fuzz
 all tests tools fuzzers:
@@ -88,6 +90,14 @@ $(TESTLIB): $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+$(SIMLIB): $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c,$(wildcard tests/sim/*.c)))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(SIM): $(B)/tests/sim/main.o $(SIMLIB) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(B)/bin/lunard: $(B)/lunard/main_lunard.o $(LIB)
 $(B)/bin/lunar: $(B)/lunard/main_lunar.o $(LIB)
 $(B)/bin/lunard $(B)/bin/lunar:
@@ -96,9 +106,11 @@ $(B)/bin/lunard $(B)/bin/lunar:
 
 .SECONDEXPANSION:
 c_objects = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))
+$(B)/tests/unit_sim: $(SIMLIB)
 $(UNITS): $(B)/tests/unit_%: $$(call c_objects,tests/unit/$$*) $(TESTLIB) $(LIB)
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -o $@ $^ -lcunit $(LIBS)
+	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %/libsim.a,$^) \
+	$(TESTLIB) $(LIB) -lcunit $(LIBS)
 
 $(FUZZERS): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	$(call say,LINK,$@)
@@ -134,8 +146,8 @@ FUZZ_SECONDS ?= 60
 DEPS := @tests/lib/deps.sh build
 RUN  := @tests/run
 
-.PHONY: deps demo check check-full unit asan tsan valgrind clang fuzz system \
-	bench lint fmt install uninstall clean help
+.PHONY: deps demo check check-full unit asan tsan valgrind clang fuzz sim \
+	system bench lint fmt install uninstall clean help
 deps:       ## install every Debian package that any target here needs
 	$(DEPS) check demo bench full
 demo:       ## from a LUN to a disk in a running guest, each step printed
@@ -144,11 +156,12 @@ demo:       ## from a LUN to a disk in a running guest, each step printed
 	@tests/demo/demo.sh
 check:      ## what must pass before anything lands (13 minutes)
 	$(DEPS) check
-	$(RUN) build lint unit asan fuzz system
-check-full: ## check, and what takes longer: tsan, valgrind, 100 kills, fuzzing
+	$(RUN) build lint unit asan sim fuzz system
+check-full: ## check, and more: tsan, valgrind, mutants, 100 kills, fuzzing
 	$(DEPS) full
 	@KILLS=100 CYCLES=200 SYSTEM_LIMIT_S=3600 tests/run build lint \
-	    cppcheck unit asan tsan valgrind system fuzz:$(FUZZ_SECONDS)
+	    cppcheck unit asan tsan valgrind sim:1000 mutants system \
+	    fuzz:$(FUZZ_SECONDS)
 unit:       ## unit tests
 	$(RUN) unit
 asan:       ## unit tests under address and undefined behaviour sanitizers
@@ -159,6 +172,8 @@ valgrind:   ## unit tests under valgrind
 	$(RUN) valgrind
 system:     ## system tests; T=part of a name chooses some
 	$(RUN) system$(if $(T),:$(T))
+sim:        ## many hosts in one process: SEEDS (500) of each scenario
+	$(RUN) sim:$(or $(SEEDS),500)
 clang:      ## all of it with clang
 	$(RUN) build
 fuzz:       ## each fuzzer for FUZZ_SECONDS (60)

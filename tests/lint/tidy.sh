@@ -34,7 +34,8 @@ for file in $files; do
             xargs grep -lF "#include \"$file\"" >/dev/null ||
             complain "$file: nothing includes it"
         ;;
-    tests/lib/*.c | tests/unit/*/*.c | tests/tools/*.c | bench/*.c) ;;
+    tests/lib/*.c | tests/unit/*/*.c | tests/tools/*.c | tests/sim/*.c | \
+        bench/*.c) ;;
     tests/fuzz/fuzz_*.c)
         name=${file#tests/fuzz/fuzz_}
         name=${name%.c}
