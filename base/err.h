@@ -71,7 +71,8 @@
     X(E_CLOSED,         EPIPE,        "the peer closed the connection")        \
     X(E_NO_QUORUM,      EAGAIN,       "no quorum")                             \
     X(E_CONFIG,         EINVAL,       "configuration error")                   \
-    X(E_TRY_LATER,      EAGAIN,       "a layout is being recalled")
+    X(E_TRY_LATER,      EAGAIN,       "a layout is being recalled")            \
+    X(E_NOLCK,          ENOLCK,       "too many locks")
 /* clang-format on */
 
 enum err {

@@ -71,10 +71,11 @@ size_t sense_encode(const struct sense *s, bool descriptor, uint8_t *buf)
     return descriptor ? encode_descriptor(s, buf) : encode_fixed(s, buf);
 }
 
+/* What gives false is a status, not sense: a conflict, or BUSY, which guests
+ * repeat. */
 bool sense_from_err(enum err e, bool writing, enum sense_code *ret_code)
 {
     switch (e) {
-    /* A status, not sense: a conflict, or BUSY, which guests repeat. */
     case E_RESERVED:
     case E_NOMEM:
     case E_BUSY:
@@ -84,6 +85,7 @@ bool sense_from_err(enum err e, bool writing, enum sense_code *ret_code)
     case E_LUN_BUSY:
     case E_EPOCH:
     case E_NO_QUORUM:
+    case E_NOLCK:
     case E_DEADLOCK: return false;
 
     case E_RANGE:

@@ -7,10 +7,16 @@
  *   nexus.c    may this session carry I/O?                        (F2)
  *   fence.c    one fence of one run on one LUN                    (I10, I13)
  *   takeover.c who coordinates a volume: elect, claim, serve      (I4, I14)
+ *   message.h  what nodes and a lock master say to each other
+ *   master.c   the lock master: queues, grants, blocking ASTs, recovery
+ *   holder.c   a node's locks: cached until somebody else wants them
  *
- * Pure: no clock, no memory, no I/O.  The rows that the rules look at are kept
- * by whoever calls (fs/meta_handle.c: in the volume's database); nexus, fence
- * and takeover are step functions, x_step(state, event, effects).
+ * Pure: no clock, no I/O, no thread.  Nexus, fence and
+ * takeover are step functions, x_step(state, event, effects).  The master's
+ * shell is the coordinator of the volume, the holder's is its client.  The rows
+ * that handle.c looks at are kept by whoever calls (fs/meta_handle.c: in the
+ * volume's database).
+ * Start reading at message.h, then master.h and holder.h.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_LOCKMGR_LOCKMGR_H
 #define LUNAR_LOCKMGR_LOCKMGR_H
@@ -41,6 +47,16 @@ const char *lm_mode_name(enum lm_mode mode); /* "?" for no mode */
 bool lm_mode_is_valid(enum lm_mode mode);
 /* May two owners hold these at the same time? */
 bool lm_compatible(enum lm_mode a, enum lm_mode b);
+
+typedef unsigned lm_modes; /* a set: bit LM_PR is 1 << LM_PR */
+/* May one hold `mode` while others hold each of these? */
+bool lm_compatible_with_all(enum lm_mode mode, lm_modes others);
+/* Does `a` allow all that `b` allows?  CW and PR do not cover each other. */
+bool lm_covers(enum lm_mode a, enum lm_mode b);
+/* LM_NL for the empty set. */
+enum lm_mode lm_strongest(lm_modes modes);
+/* The most that one who holds `from` can keep when others get `wanted`. */
+enum lm_mode lm_demoted(enum lm_mode from, lm_modes wanted);
 
 /* -- handles --------------------------------------------------------------- */
 
@@ -74,5 +90,10 @@ bool lm_handle_is_held(const struct lm_handle *rows, size_t count,
 const struct lm_handle *lm_handle_guard(const struct lm_handle *rows,
                                         size_t count,
                                         const struct lm_handle *actor);
+
+#include "lockmgr/message.h"
+
+#include "lockmgr/holder.h"
+#include "lockmgr/master.h"
 
 #endif
