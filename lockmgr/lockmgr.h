@@ -10,6 +10,7 @@
  *   message.h  what nodes and a lock master say to each other
  *   master.c   the lock master: queues, grants, blocking ASTs, recovery
  *   holder.c   a node's locks: cached until somebody else wants them
+ *   range.c    byte-range locks as Linux has them
  *
  * Pure: no clock, no I/O, no thread.  Nexus, fence and
  * takeover are step functions, x_step(state, event, effects).  The master's
@@ -95,5 +96,6 @@ const struct lm_handle *lm_handle_guard(const struct lm_handle *rows,
 
 #include "lockmgr/holder.h"
 #include "lockmgr/master.h"
+#include "lockmgr/range.h"
 
 #endif
