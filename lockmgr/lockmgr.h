@@ -10,7 +10,9 @@
  *   message.h  what nodes and a lock master say to each other
  *   master.c   the lock master: queues, grants, blocking ASTs, recovery
  *   holder.c   a node's locks: cached until somebody else wants them
- *   range.c    byte-range locks as Linux has them
+ *   range.c         byte-range locks as Linux has them, in a table
+ *   range_master.c  those of all nodes; gives files to one node to decide alone
+ *   range_client.c  a node's; decides alone, or asks the range master
  *
  * Pure: no clock, no I/O, no thread.  Nexus, fence and
  * takeover are step functions, x_step(state, event, effects).  The master's
@@ -97,5 +99,7 @@ const struct lm_handle *lm_handle_guard(const struct lm_handle *rows,
 #include "lockmgr/holder.h"
 #include "lockmgr/master.h"
 #include "lockmgr/range.h"
+#include "lockmgr/range_client.h"
+#include "lockmgr/range_master.h"
 
 #endif

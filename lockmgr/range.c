@@ -165,24 +165,22 @@ static struct account *get_account(struct lm_ranges *t,
 
 /* -- one owner's pieces ---------------------------------------------------- */
 
-/* Memory for the pieces that one change may add: one in the middle of another
- * makes two more. */
-enum { SPARES = 2 };
+/* Memory for the pieces that one change may add. */
 struct spares {
-    struct piece *piece[SPARES];
+    struct piece *piece[LM_RANGE_PIECES];
     unsigned left;
 };
 
 static enum err spares_init(struct spares *s)
 {
     *s = (struct spares){0};
-    while (s->left < SPARES) {
+    while (s->left < LM_RANGE_PIECES) {
         s->piece[s->left] = calloc(1, sizeof *s->piece[0]);
         if (!s->piece[s->left])
             break;
         s->left++;
     }
-    return s->left == SPARES ? E_OK : E_NOMEM;
+    return s->left == LM_RANGE_PIECES ? E_OK : E_NOMEM;
 }
 
 static void spares_fini(struct spares *s)
@@ -373,7 +371,7 @@ static enum err set_in(struct lm_ranges *t, struct file *f,
 
     if (!a || spares_init(&s))
         return E_NOMEM;
-    if (r->type != LM_UNLCK && a->used + SPARES > t->max)
+    if (r->type != LM_UNLCK && a->used + LM_RANGE_PIECES > t->max)
         return E_NOLCK;
     h = get_holder(f, &r->owner);
     if (!h)
@@ -410,6 +408,37 @@ enum err lm_ranges_set(struct lm_ranges *t, const struct lm_range *r)
         e = has_conflict(f, r) ? E_AGAIN : set_in(t, f, r);
     put_file(t, f);
     return e;
+}
+
+/* The first piece that is stronger than `r`, as far as it lies within. */
+static bool find_stronger(const struct holder *h, const struct lm_range *r,
+                          struct lm_range *ret_part)
+{
+    list_for_each (node, &h->pieces) {
+        const struct piece *p = container_of(node, struct piece, in_holder);
+
+        if (!overlaps(p, r) || p->type <= r->type)
+            continue;
+        *ret_part = *r;
+        ret_part->first = max_u64(p->first, r->first);
+        ret_part->last = min_u64(p->last, r->last);
+        return true;
+    }
+    return false;
+}
+
+void lm_ranges_weaken(struct lm_ranges *t, const struct lm_range *r)
+{
+    struct file *f = find_file(t, r->file);
+    enum err e = f ? drop_other_type(t, f, r) : E_OK;
+    struct holder *h;
+    struct lm_range part;
+
+    if (!f)
+        return;
+    while (!e && (h = find_holder(f, &r->owner)) && find_stronger(h, r, &part))
+        e = set_in(t, f, &part);
+    put_file(t, f);
 }
 
 /* -- waiting --------------------------------------------------------------- */
@@ -533,22 +562,6 @@ bool lm_ranges_cancel(struct lm_ranges *t, const struct lm_peer *peer,
     return false;
 }
 
-bool lm_ranges_cancel_owner(struct lm_ranges *t, uint64_t file,
-                            const struct lm_range_owner *owner,
-                            uint64_t *ret_id)
-{
-    list_for_each (node, &t->waiters) {
-        struct waiter *w = container_of(node, struct waiter, in_table);
-
-        if (w->range.file != file || !same_owner(&w->range.owner, owner))
-            continue;
-        *ret_id = w->id;
-        free_waiter(t, w);
-        return true;
-    }
-    return false;
-}
-
 /* -- all of a peer, all of a file ------------------------------------------ */
 
 static void free_holder(struct holder *h)
@@ -605,6 +618,17 @@ void lm_ranges_free(struct lm_ranges *t)
         free(container_of(node, struct account, in_table));
     lm_hash_fini(&t->files);
     free(t);
+}
+
+size_t lm_ranges_used(const struct lm_ranges *t, const struct lm_peer *peer)
+{
+    list_for_each (node, &t->accounts) {
+        const struct account *a = container_of(node, struct account, in_table);
+
+        if (lm_same_peer(&a->peer, peer))
+            return a->used;
+    }
+    return 0;
 }
 
 bool lm_ranges_is_free(const struct lm_ranges *t, uint64_t file)

@@ -42,8 +42,10 @@ MUST_CHECK enum err lm_range_check(const struct lm_range *r, struct diag *why);
 
 struct lm_ranges;
 
-/* `max`: pieces that a peer may hold and locks that it may wait for, together.
+/* `max`: pieces that a peer may hold and locks that it may wait for, together;
+ * a lock needs LM_RANGE_PIECES of it to spare.
  * Errors: E_NOMEM. */
+enum { LM_RANGE_PIECES = 2 }; /* one inside another leaves three of one */
 MUST_CHECK enum err lm_ranges_new(size_t max, struct lm_ranges **ret_table);
 void lm_ranges_free(struct lm_ranges *t); /* NULL is fine */
 
@@ -52,6 +54,10 @@ void lm_ranges_free(struct lm_ranges *t); /* NULL is fine */
  * Errors: E_AGAIN - somebody is in the way; E_NOLCK; E_NOMEM. */
 MUST_CHECK enum err lm_ranges_set(struct lm_ranges *t,
                                   const struct lm_range *r);
+
+/* What the owner has more than `r` within its range is no more than `r`; of a
+ * flock of another type nothing is left. */
+void lm_ranges_weaken(struct lm_ranges *t, const struct lm_range *r);
 
 /* F_GETLK: is somebody in the way?  The one whose lock is oldest. */
 bool lm_ranges_test(const struct lm_ranges *t, const struct lm_range *r,
@@ -70,13 +76,12 @@ bool lm_ranges_serve(struct lm_ranges *t, uint64_t file,
 /* Nobody waits with this id any more.  False: nobody did. */
 bool lm_ranges_cancel(struct lm_ranges *t, const struct lm_peer *peer,
                       uint64_t id);
-/* … nor does the owner for this file; one at a time. */
-bool lm_ranges_cancel_owner(struct lm_ranges *t, uint64_t file,
-                            const struct lm_range_owner *owner,
-                            uint64_t *ret_id);
 
 /* All that a peer holds and waits for is gone. */
 void lm_ranges_drop(struct lm_ranges *t, const struct lm_peer *peer);
+
+/* How much of its bound a peer has used. */
+size_t lm_ranges_used(const struct lm_ranges *t, const struct lm_peer *peer);
 
 /* Does nobody hold or wait for anything of the file? */
 bool lm_ranges_is_free(const struct lm_ranges *t, uint64_t file);

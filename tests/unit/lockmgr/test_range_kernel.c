@@ -158,11 +158,11 @@ static bool compare_test(struct lm_ranges *t, const struct lm_range *r,
     if (!lm_ranges_test(t, r, &other))
         return CHECK_EQ(v->lock.l_type, F_UNLCK);
     return CHECK_EQ(v->lock.l_type,
-                    other.type == LM_WRLCK ? F_WRLCK : F_RDLCK) &
-           CHECK_EQ(v->lock.l_start, other.first) &
+                    other.type == LM_WRLCK ? F_WRLCK : F_RDLCK) &&
+           CHECK_EQ(v->lock.l_start, other.first) &&
            CHECK_EQ(v->lock.l_len, other.last == LM_RANGE_LAST
                                        ? 0
-                                       : other.last - other.first + 1) &
+                                       : other.last - other.first + 1) &&
            CHECK_EQ(v->lock.l_pid,
                     other.owner.kind == LM_POSIX ? (pid_t)other.pid : -1);
 }
