@@ -3,7 +3,8 @@
 # Prints; judges nothing.  A part that cannot run here says why.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Usage: bench/run.sh [PART…]     fuse vhd guest metadata huge wire; all of them
+# Usage: bench/run.sh [PART…]
+# Parts: fuse vhd guest metadata locks huge wire; all of them
 # BENCH_SECONDS, BENCH_ROUNDS, BENCH_DIR: see bench/lib.sh
 set -u
 export LC_ALL=C
@@ -21,7 +22,7 @@ machine() {
 }
 
 machine
-[ $# -gt 0 ] || set -- fuse vhd guest metadata huge wire
+[ $# -gt 0 ] || set -- fuse vhd guest metadata locks huge wire
 skipped=() failed=()
 for part; do
     [ -r "bench/$part.sh" ] || { echo "no part $part" >&2; exit 2; }
