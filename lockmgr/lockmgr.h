@@ -1,25 +1,27 @@
 /* lockmgr - who may touch what, across hosts: the rules.
  *
- *   mode.c     the six modes of the DLM and which go together
- *   handle.c   ownership of a VM's disk: get, keep others out (I8)
- *   key.c      runs of nodes and their reservation keys
- *   node_block.c  what nodes say on the LUN: claims, fences
- *   nexus.c    may this session carry I/O?                        (F2)
- *   fence.c    one fence of one run on one LUN                    (I10, I13)
- *   takeover.c who coordinates a volume: elect, claim, serve      (I4, I14)
- *   message.h  what nodes and a lock master say to each other
- *   master.c   the lock master: queues, grants, blocking ASTs, recovery
- *   holder.c   a node's locks: cached until somebody else wants them
+ *   mode.c          the six modes of the DLM and which go together
+ *   handle.c        ownership of a VM's disk: get, keep others out (I8)
+ *   key.c           runs of nodes and their reservation keys
+ *   node_block.c    what nodes say on the LUN: claims, fences
+ *   nexus.c         may this session carry I/O?                     (F2)
+ *   fence.c         one fence of one run on one LUN           (I10, I13)
+ *   takeover.c      who coordinates: elect, claim, serve       (I4, I14)
+ *   message.h       what nodes and a lock master say to each other
+ *   master.c        the lock master: queues, grants, BASTs, recovery
+ *   holder.c        a node's locks: cached until somebody wants them
  *   range.c         byte-range locks as Linux has them, in a table
- *   range_master.c  those of all nodes; gives files to one node to decide alone
+ *   range_master.c  those of all nodes; gives files to one to decide alone
  *   range_client.c  a node's; decides alone, or asks the range master
+ *   hash.c          the table that the locks use
  *
- * Pure: no clock, no I/O, no thread.  Nexus, fence and
- * takeover are step functions, x_step(state, event, effects).  The master's
- * shell is the coordinator of the volume, the holder's is its client.  The rows
- * that handle.c looks at are kept by whoever calls (fs/meta_handle.c: in the
- * volume's database).
- * Start reading at message.h, then master.h and holder.h.
+ * Pure: no clock, no I/O, no thread.
+ * Nexus, fence and takeover are step functions, x_step(state, event, effects).
+ * The lock master's shell is the coordinator of the volume, the holder's is its
+ * client.  The rows that handle.c looks at are kept by whoever calls
+ * (fs/meta_handle.c: in the volume's database).
+ * Start reading at takeover.h; for locks at message.h, then master.h, holder.h;
+ * for ranges at range.h.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_LOCKMGR_LOCKMGR_H
 #define LUNAR_LOCKMGR_LOCKMGR_H

@@ -55,6 +55,36 @@ static void numbers_are_those_of_the_dlm(void)
     CHECK_STR(lm_mode_name((enum lm_mode)6), "?");
 }
 
+static void a_mode_covers_what_goes_together_with_more(void)
+{
+    for (enum lm_mode a = LM_NL; a < LM_MODE_COUNT; a++)
+        for (enum lm_mode b = LM_NL; b < LM_MODE_COUNT; b++) {
+            bool covers = true;
+
+            for (enum lm_mode m = LM_NL; m < LM_MODE_COUNT; m++)
+                covers &= !lm_compatible(a, m) || lm_compatible(b, m);
+            CHECK_EQ(lm_covers(a, b), covers);
+        }
+    CU_ASSERT_FALSE(lm_covers(LM_PR, LM_CW));
+    CU_ASSERT_FALSE(lm_covers(LM_CW, LM_PR));
+}
+
+static void who_gives_way_keeps_as_much_as_he_can(void)
+{
+    for (enum lm_mode from = LM_NL; from < LM_MODE_COUNT; from++)
+        for (lm_modes wanted = 0; wanted < 1u << LM_MODE_COUNT; wanted++) {
+            enum lm_mode to = lm_demoted(from, wanted);
+
+            CU_ASSERT_TRUE(lm_covers(from, to));
+            CU_ASSERT_TRUE(lm_compatible_with_all(to, wanted));
+            for (enum lm_mode m = LM_NL; m < LM_MODE_COUNT; m++)
+                if (m != to && lm_covers(from, m) && lm_covers(m, to))
+                    CU_ASSERT_FALSE(lm_compatible_with_all(m, wanted));
+        }
+    CHECK_EQ(lm_demoted(LM_EX, 1u << LM_PR), LM_PR);
+    CHECK_EQ(lm_demoted(LM_EX, 1u << LM_PR | 1u << LM_CW), LM_CR);
+}
+
 static const struct test tests[] = {
     TEST(compatibility_is_symmetric),
     TEST(null_goes_with_everything),
@@ -62,5 +92,7 @@ static const struct test tests[] = {
     TEST(what_a_stronger_mode_allows_a_weaker_one_allows_too),
     TEST(readers_share_and_writers_share_but_not_both),
     TEST(numbers_are_those_of_the_dlm),
+    TEST(a_mode_covers_what_goes_together_with_more),
+    TEST(who_gives_way_keeps_as_much_as_he_can),
 };
 TEST_SUITE("lockmgr/mode", tests);
