@@ -43,7 +43,7 @@ CFLAGS   := -std=gnu17 -g -pthread -fno-common -fno-strict-aliasing \
 	$(WARN) $(if $(filter gcc,$(CC)),$(WARN_gcc)) $(FLAGS_$(VARIANT))
 LDFLAGS  := -pthread $(FLAGS_$(VARIANT)) -Wl,-z,relro,-z,now
 LIBS     := -lfuse3 -laio -liscsi -lsqlite3 -ljansson -linih -ltirpc -lz \
-	-lssl -lcrypto
+	-lssl -lcrypto -lcpg -lquorum -lcorosync_common
 
 # -- what is built --------------------------------------------------------
 MAINS   := lunard/main_lunard.c lunard/main_lunar.c
@@ -205,11 +205,14 @@ install: all ## below PREFIX (/usr/local), itself below DESTDIR
 	for unit in $(UNIT); do install -d $(DESTDIR)$(UNITDIR) && \
 	    sed 's,/usr/sbin/,$(PREFIX)/sbin/,' $$unit \
 	    >$(DESTDIR)$(UNITDIR)/$${unit##*/} || exit; done
+	install -d $(TO)/share/doc/lunar/examples
+	install -m 644 docs/examples/*.conf $(TO)/share/doc/lunar/examples
 uninstall: ## what install put there
 	rm -f $(TO)/sbin/lunard $(TO)/bin/lunar
 	for page in $(MAN); do \
 	    rm -f $(TO)/share/man/man$${page##*.}/$${page##*/}; done
 	for unit in $(UNIT); do rm -f $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
+	rm -rf $(TO)/share/doc/lunar
 
 clean:     ## remove build/
 	rm -rf build

@@ -2,6 +2,7 @@
  *
  *   mode.c          the six modes of the DLM and which go together
  *   handle.c        ownership of a VM's disk: get, keep others out (I8)
+ *   member.c        who is in the cluster: corosync, or one host alone
  *   key.c           runs of nodes and their reservation keys
  *   node_block.c    what nodes say on the LUN: claims, fences
  *   nexus.c         may this session carry I/O?                     (F2)
@@ -15,19 +16,20 @@
  *   range_client.c  a node's; decides alone, or asks the range master
  *   hash.c          the table that the locks use
  *
- * Pure: no clock, no I/O, no thread.
+ * Pure, but for the shells of membership: no clock, no I/O, no thread.
  * Nexus, fence and takeover are step functions, x_step(state, event, effects).
  * The lock master's shell is the coordinator of the volume, the holder's is its
  * client.  The rows that handle.c looks at are kept by whoever calls
  * (fs/meta_handle.c: in the volume's database).
  * Start reading at takeover.h; for locks at message.h, then master.h, holder.h;
- * for ranges at range.h.
+ * for ranges at range.h; for membership at member.h.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_LOCKMGR_LOCKMGR_H
 #define LUNAR_LOCKMGR_LOCKMGR_H
 
 #include "base/base.h"
 #include "lockmgr/fence.h"
+#include "lockmgr/member.h"
 #include "lockmgr/nexus.h"
 #include "lockmgr/takeover.h"
 

@@ -11,11 +11,12 @@ cd "$(dirname "$0")/../.."
 
 build="gcc libc6-dev rpcsvc-proto zlib1g-dev libaio-dev libfuse3-dev
     libiscsi-dev libjansson-dev libinih-dev libsqlite3-dev libtirpc-dev
-    libssl-dev"
+    libssl-dev libcpg-dev libquorum-dev"
 guest="qemu-system-x86 qemu-system-data qemu-utils seabios busybox-static
     kmod cpio fuse3 e2fsprogs procps"
 check="$guest libcunit1-dev clang clang-format-14 libclang-rt-14-dev tgt
-    libiscsi-bin libvhdi-utils sqlite3 jq fio stress-ng attr acl man-db"
+    libiscsi-bin libvhdi-utils sqlite3 jq fio stress-ng attr acl man-db
+    corosync iproute2"
 bench="$guest fio tgt libiscsi-bin"
 full="$check valgrind cppcheck shellcheck"
 
