@@ -114,7 +114,10 @@ $(UNITS): $(B)/tests/unit_%: $$(call c_objects,tests/unit/$$*) $(TESTLIB) $(LIB)
 
 $(FUZZERS): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ \
+	    $(filter %.o,$^) $(LIB) $(LIBS)
+# A parser that is part of a tool.
+$(B)/fuzz/fuzz_san_pdu: $(B)/tests/tools/sanproxy/pdu.o
 
 # A tool is tests/tools/NAME.c, or all of tests/tools/NAME/.
 $(B)/tools/%: $$(or $$(call c_objects,tests/tools/$$*),$(B)/tests/tools/$$*.o) $(LIB)

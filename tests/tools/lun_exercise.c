@@ -5,6 +5,8 @@
  *   lun_exercise [OPTIONS] URL pr OPERATION[,KEY[,NEW-KEY[,TYPE]]]…
  *   lun_exercise [OPTIONS] URL write OFFSET SEED | verify OFFSET SEED
  *
+ * OPERATIONs of pr run in one session; write,OFFSET,SEED (hex) is one, too.
+ *
  *   -r N   reactors, each with its session       -d N   ios in flight on each
  *   -g MS  give-up time                          -i IQN initiator name
  *   -e     ios may fail with E_LUN_GONE          -s     not exclusive
@@ -288,16 +290,26 @@ static enum err pr_one(struct lun *lun, char *words)
     return e;
 }
 
+static bool pr_write(struct lun *lun, const char *words)
+{
+    char *rest;
+    uint64_t off = strtoull(words, &rest, 16);
+
+    printf("write: ");
+    return one_block(lun, true, off, strtoull(rest + (*rest == ','), NULL, 16));
+}
+
 static int pr(struct lun *lun, int argc, char **argv)
 {
-    enum err e = E_OK;
+    bool failed = false;
 
     for (int i = 0; i < argc; i++) {
-        enum err one = pr_one(lun, argv[i]);
-
-        e = e ? e : one;
+        if (!strncmp(argv[i], "write,", 6))
+            failed |= pr_write(lun, argv[i] + 6);
+        else
+            failed |= pr_one(lun, argv[i]) != E_OK;
     }
-    return e != E_OK;
+    return failed;
 }
 
 static int run(struct lun *lun, struct reactor **reactors, int argc,
