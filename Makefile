@@ -67,7 +67,7 @@ TOOLS   := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c)) 
 .PHONY: all tests tools fuzzers
 all: $(LIB) $(BIN)  ## lunard and lunar (the default)
 tests: $(UNITS) $(SIM) ## unit test programs and the simulator, not run
-tools: $(TOOLS)     ## helpers of system tests and benches
+tools: $(TOOLS)     ## helpers of system tests and benches; for tests/lab/lab, too
 fuzzers: $(FUZZERS) ## with VARIANT=fuzz
 all tests tools fuzzers:
 	@:

@@ -27,7 +27,7 @@ on() {
 # The first words of a host's line: NAME NET SAN QUORUM MEMBERS LUNARD MOUNT.
 shows() {
     local line
-    line=$(lab status | awk -v host="$1" '$1 == host { $1 = $1; print }')
+    line=$(lab status "$1" | awk -v host="$1" '$1 == host { $1 = $1; print }')
     [[ "$line " == "$* "* ]]
 }
 

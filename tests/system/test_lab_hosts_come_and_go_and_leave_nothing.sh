@@ -79,8 +79,7 @@ expect_fail "is up: lab down" lab up 3
 
 step "quorum and lunard on three hosts, each with a mount of its own"
 for host in h1 h2 h3; do
-    shows $host up up yes 1,2,3 running /ClusterStorage ||
-        fail "$host: $(lab status)"
+    wait_for 20 shows $host up up yes 1,2,3 running /ClusterStorage
 done
 
 step "a volume of the LUN on one host"
@@ -101,7 +100,7 @@ wait_for 20 shows h2 up up yes 1,2,3
 
 step "SAN cable cut: a write waits, and goes on when it is back"
 lab cut h1 san
-shows h1 up cut yes 1,2,3 || fail "$(lab status)"
+wait_for 20 shows h1 up cut yes 1,2,3
 on h1 sh -c 'echo more >>/ClusterStorage/alpha/file
     sync /ClusterStorage/alpha/file' &
 write=$!
@@ -114,7 +113,7 @@ more" on h1 cat /ClusterStorage/alpha/file
 
 step "lunard stopped and continued"
 lab stop h1 lunard
-shows h1 up up yes 1,2,3 stopped || fail "$(lab status)"
+wait_for 20 shows h1 up up yes 1,2,3 stopped
 ! on h1 timeout 1 lunar status >/dev/null || fail "it answered"
 lab cont h1 lunard
 on h1 lunar status >/dev/null
@@ -123,11 +122,11 @@ step "a whole host stopped and continued: the others go on without it"
 lab stop h3
 wait_for 20 shows h1 up up yes 1,2
 lab cont h3
-wait_for 20 shows h3 up up yes 1,2,3 running
+wait_for 20 shows h1 up up yes 1,2,3 running
 
 step "lunard killed and started"
 lab kill h1 lunard
-shows h1 up up yes 1,2,3 - /ClusterStorage || fail "$(lab status)"
+wait_for 20 shows h1 up up yes 1,2,3 - /ClusterStorage
 lab start h1
 wait_for 10 on h1 grep -q more /ClusterStorage/alpha/file
 
