@@ -6,13 +6,15 @@
 #
 #   build.sh DIR        leaves DIR/vmlinuz and DIR/initrd; again: does nothing
 #
-# $GUEST_PROGRAMS names programs of this machine to pack as well ("fio").
+# $GUEST_PROGRAMS names programs of this machine to pack as well ("fio"),
+# $GUEST_MODULES drivers; a kernel in $GUEST_KERNEL (DIR/kernel) is used again.
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-modules="virtio_pci virtio_console virtio_scsi sd_mod sg ext4"
+modules="virtio_pci virtio_console virtio_scsi sd_mod sg ext4
+    ${GUEST_MODULES:-}"
 # Packed with their libraries; busybox has the rest.
 programs="mke2fs e2fsck ${GUEST_PROGRAMS:-}"
 
@@ -26,7 +28,7 @@ find_kernel() {
         [ -r "$vmlinuz" ] && [ -d "/lib/modules/${vmlinuz#*/vmlinuz-}" ] &&
             { echo /; return; }
     done
-    fetch_kernel "$1/kernel"
+    fetch_kernel "${GUEST_KERNEL:-$1/kernel}"
 }
 
 fetch_kernel() {

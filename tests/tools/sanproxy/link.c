@@ -22,7 +22,8 @@ struct command {
     struct list node;
     struct pdu_task what;
     uint32_t itt;
-    bool numbered; /* has a CmdSN of its own */
+    bool numbered;    /* has a CmdSN of its own */
+    uint32_t sent_sn; /* CmdSN with which the target knows it */
     uint64_t came_ns;
     bool held;
     uint64_t due_ns;  /* while held: when it goes on */
@@ -185,6 +186,17 @@ static void link_go(struct link *l)
 
 /* -- from the initiator ---------------------------------------------------- */
 
+static struct command *find_command(struct link *l, uint32_t itt)
+{
+    list_for_each (node, &l->commands) {
+        struct command *c = container_of(node, struct command, node);
+
+        if (c->itt == itt)
+            return c;
+    }
+    return NULL;
+}
+
 /* Pass PDUs on.  CmdSN of the first becomes what the target expects. */
 static void send_far(struct link *l, const uint8_t *pdu, size_t count)
 {
@@ -195,11 +207,24 @@ static void send_far(struct link *l, const uint8_t *pdu, size_t count)
         pdu_add32((uint8_t *)l->far.out.bytes + at, PDU_AT_CMDSN, -l->held_sns);
 }
 
+/* A function names another command by the number that the target knows. */
+static void send_command(struct link *l, struct command *c, const uint8_t *pdu,
+                         size_t count)
+{
+    size_t at = l->far.out.count;
+    struct command *other = find_command(l, be32_load(pdu + PDU_AT_REF_ITT));
+
+    c->sent_sn = be32_load(pdu + PDU_AT_CMDSN) - l->held_sns;
+    send_far(l, pdu, count);
+    if (c->what.class == PDU_TMF && other && buf_ok(&l->far.out))
+        be32_store(l->far.out.bytes + at + PDU_AT_REF_CMDSN, other->sent_sn);
+}
+
 /* A command that was held gets the number that is next at the target. */
 static void send_held(struct link *l, struct command *c)
 {
     be32_store(c->bytes.bytes + PDU_AT_CMDSN, l->next_sn);
-    send_far(l, (uint8_t *)c->bytes.bytes, c->bytes.count);
+    send_command(l, c, (uint8_t *)c->bytes.bytes, c->bytes.count);
     l->held_sns -= c->numbered;
     l->held_bytes -= c->bytes.count;
     c->held = false;
@@ -266,17 +291,6 @@ static bool holds_any(const struct link *l)
     return false;
 }
 
-static struct command *find_command(struct link *l, uint32_t itt)
-{
-    list_for_each (node, &l->commands) {
-        struct command *c = container_of(node, struct command, node);
-
-        if (c->itt == itt)
-            return c;
-    }
-    return NULL;
-}
-
 static void command_came(struct link *l, const uint8_t *pdu, size_t count)
 {
     struct command *c = calloc(1, sizeof *c);
@@ -300,7 +314,7 @@ static void command_came(struct link *l, const uint8_t *pdu, size_t count)
         record_command(l, "held", c, "");
         send_due(l); /* sets the timer */
     } else {
-        send_far(l, pdu, count);
+        send_command(l, c, pdu, count);
         l->next_sn += c->numbered;
     }
 }

@@ -93,7 +93,8 @@ static inline bool pdu_immediate(const uint8_t *header)
 struct pdu_task pdu_task(const uint8_t *header);
 
 /* 32-bit fields of a header, by their offset. */
-enum { PDU_AT_ITT = 16, PDU_AT_CMDSN = 24, PDU_AT_REF_CMDSN = 32 };
+enum { PDU_AT_ITT = 16, PDU_AT_CMDSN = 24 };
+enum { PDU_AT_REF_ITT = 20, PDU_AT_REF_CMDSN = 32 }; /* of a function */
 enum { PDU_AT_EXPCMDSN = 28, PDU_AT_MAXCMDSN = 32 }; /* from a target */
 
 /* Add to such a field, modulo 2^32: serial numbers (RFC 1982). */
