@@ -41,7 +41,7 @@ inline last_of(set, ret_id)
 #define FIRST_OTHER(n) (n == 0)
 #define SECOND_OTHER(n) (2 - (n == 2))
 
-hidden SET fenced_now, done_now, void_now;
+SET fenced_now, done_now, void_now; /* within a step only */
 
 inline read_first(n)
 {
@@ -95,7 +95,10 @@ inline forget_read(n)
     read_done[n] = 0;
     read_inc[n] = 0;
     read_epoch[n] = 0;
-    read_held[n] = 0
+    read_held[n] = 0;
+    fenced_now = 0;
+    done_now = 0;
+    void_now = 0
 }
 
 /* -- the end of a run ------------------------------------------------------- */
@@ -177,6 +180,7 @@ inline nexus_write(n)
         printf("host %d: writes its node block, run %d\n", n, inc[n]);
 #ifdef BREAK_CARRY
         block_fencing[n] = 0;
+        block_done[n] = 0;
 #else
         block_fencing[n] = (HAS(DONE, ID(n, block_inc[n])) ->
             block_done[n] : block_fencing[n]);
@@ -271,6 +275,7 @@ inline fence_record(n)
     fence_name(n);
 #endif
     block_done[n] = block_done[n] | COVERED(victim[n]);
+    fenced = fenced | COVERED(victim[n]);
     recorded[n] = recorded[n] | COVERED(victim[n]);
     missing[n] = missing[n] & ~COVERED(victim[n]);
     victim[n] = 0;
@@ -336,8 +341,13 @@ inline takeover_claim(n)
 #else
 #define CLAIMS(held) held
 #endif
+#ifdef BREAK_STRANGERS
+#define IS_STRANGER(n, id) 0
+#else
+#define IS_STRANGER(n, id) (!HAS(view[n], id))
+#endif
 #define CONDEMNED(n, m, run, held) \
-    ((CLAIMS(held) || !HAS(view[n], ID(m, run))) * BIT(ID(m, run)))
+    ((CLAIMS(held) || IS_STRANGER(n, ID(m, run))) * BIT(ID(m, run)))
 
 inline takeover_condemn(n)
 {
@@ -366,7 +376,9 @@ inline takeover_check(n)
 /* READ KEYS: keys of nobody who is in. */
 inline takeover_list(n)
 {
+#ifndef BREAK_STRANGERS
     missing[n] = missing[n] | (keys & ~LIVE(n) & ~recorded[n]);
+#endif
     tk[n] = TAKEOVER_FENCING
 }
 
@@ -454,7 +466,11 @@ inline report(n, m)
 inline takeover_close(n)
 {
     printf("host %d: has closed\n", n);
+#ifdef BREAK_CLOSE
+    tk[n] = TAKEOVER_FOLLOW
+#else
     tk[n] = TAKEOVER_RELEASING
+#endif
 }
 
 inline resigned(n, m)
@@ -476,7 +492,11 @@ inline takeover_release(n)
     resigned(n, 2);
     epoch[n] = 0;
     reported[n] = 0;
+#ifdef BREAK_CLOSE
+    tk[n] = TAKEOVER_CLOSING
+#else
     tk[n] = TAKEOVER_FOLLOW
+#endif
 }
 
 /* -- handle ------------------------------------------------------------------ */

@@ -101,10 +101,8 @@ inline crash(n)
 inline restart(n)
 {
     die(n);
-#ifndef BREAK_RESET
     late_metadata = late_metadata & ~NODE_BITS(n);
     late_data = late_data & ~NODE_BITS(n);
-#endif
     inc[n]++;
     view[n] = BIT(ME(n));
     printf("host %d: comes back, run %d\n", n, ME(n));
@@ -126,9 +124,10 @@ inline move(n)
 {
     printf("host %d: is told to hand over\n", n);
 #ifdef BREAK_CLOSE
-    block_held[n] = 0;
-#endif
+    tk[n] = TAKEOVER_RELEASING
+#else
     tk[n] = TAKEOVER_CLOSING
+#endif
 }
 
 /* -- nobody takes a step any more: is all well? ------------------------------ */
@@ -148,6 +147,13 @@ inline move(n)
                       : HAS(view[n], owner)))
 #define SERVED(n) \
     (!SETTLED(n) || SERVED_BY(n, 0) || SERVED_BY(n, 1) || SERVED_BY(n, 2))
+
+#ifdef SETTLES
+bit quiet; /* nothing more befalls them */
+#ifdef PROGRESS
+ltl serves { [] (quiet -> <> (SERVED(0) && SERVED(1) && SERVED(2))) }
+#endif
+#endif
 
 active proctype World()
 {
@@ -187,7 +193,7 @@ end:
     MEET(0, 2)
     MEET(1, 2)
 #ifdef SETTLES
-    :: break /* nothing more befalls them */
+    :: quiet = 1; break
 #endif
     od;
     timeout -> assert(SERVED(0) && SERVED(1) && SERVED(2))
