@@ -149,7 +149,7 @@ FUZZ_SECONDS ?= 60
 DEPS := @tests/lib/deps.sh build
 RUN  := @tests/run
 
-.PHONY: deps demo check check-full unit asan tsan valgrind clang fuzz sim \
+.PHONY: deps demo check check-full unit asan tsan valgrind clang fuzz sim model \
 	system bench lint fmt install uninstall clean help
 deps:       ## install every Debian package that any target here needs
 	$(DEPS) check demo bench full
@@ -160,10 +160,10 @@ demo:       ## from a LUN to a disk in a running guest, each step printed
 check:      ## what must pass before anything lands (13 minutes)
 	$(DEPS) check
 	$(RUN) build lint unit asan sim fuzz system
-check-full: ## check, and more: tsan, valgrind, mutants, 100 kills, fuzzing
+check-full: ## check, and more: model, tsan, valgrind, mutants, 100 kills
 	$(DEPS) full
 	@KILLS=100 CYCLES=200 SYSTEM_LIMIT_S=3600 tests/run build lint \
-	    cppcheck unit asan tsan valgrind sim:1000 mutants system \
+	    model:full cppcheck unit asan tsan valgrind sim:1000 mutants system \
 	    fuzz:$(FUZZ_SECONDS)
 unit:       ## unit tests
 	$(RUN) unit
@@ -186,6 +186,9 @@ bench:      ## figures, side by side with what there is elsewhere
 	$(DEPS) bench
 	@$(MAKE) --no-print-directory -j$(shell nproc) all tools
 	@bench/run.sh
+model:      ## Spin proves the rules of takeover and fencing; R=a row of run.sh
+	$(DEPS) check
+	@tests/model/run.sh $(R)
 lint:       ## layers, tidiness, format, pages
 	$(RUN) lint
 fmt:        ## format every C file

@@ -16,7 +16,7 @@ guest="qemu-system-x86 qemu-system-data qemu-utils seabios busybox-static
     kmod cpio fuse3 e2fsprogs procps"
 check="$guest libcunit1-dev clang clang-format-14 libclang-rt-14-dev tgt
     libiscsi-bin libvhdi-utils sqlite3 jq fio stress-ng attr acl man-db
-    corosync iproute2 util-linux"
+    corosync iproute2 util-linux spin"
 bench="$guest fio tgt libiscsi-bin"
 full="$check valgrind cppcheck shellcheck"
 

@@ -36,7 +36,7 @@ inline last_of(set, ret_id)
     od
 }
 
-/* -- all node blocks, one after the other ------------------------------------ */
+/* -- all node blocks, one after the other ---------------------------------- */
 
 #define FIRST_OTHER(n) (n == 0)
 #define SECOND_OTHER(n) (2 - (n == 2))
@@ -101,7 +101,7 @@ inline forget_read(n)
     void_now = 0
 }
 
-/* -- the end of a run ------------------------------------------------------- */
+/* -- the end of a run ------------------------------------------------------ */
 
 inline forget_all(n)
 {
@@ -124,7 +124,7 @@ inline forget_all(n)
     has_read_twice[n] = 0
 }
 
-/* -- nexus: registered, and allowed to carry I/O ---------------------------- */
+/* -- nexus: registered, and allowed to carry I/O --------------------------- */
 
 inline nexus_register(n)
 {
@@ -213,7 +213,7 @@ inline nexus_look(n)
     (tk[n] != TAKEOVER_FOLLOW || !HAS_COORDINATOR(n) || CONSENTS(n, 0) || \
      CONSENTS(n, 1) || CONSENTS(n, 2))
 
-/* -- fence ------------------------------------------------------------------ */
+/* -- fence ----------------------------------------------------------------- */
 
 #define FENCES(n) \
     (missing[n] && (tk[n] == TAKEOVER_FENCING || tk[n] == TAKEOVER_REPORTING || \
@@ -283,7 +283,7 @@ inline fence_record(n)
     release_fenced(n)
 }
 
-/* -- takeover --------------------------------------------------------------- */
+/* -- takeover -------------------------------------------------------------- */
 
 #define MAX(a, b) ((a) > (b) -> (a) : (b))
 inline takeover_read(n)
@@ -499,7 +499,7 @@ inline takeover_release(n)
 #endif
 }
 
-/* -- handle ------------------------------------------------------------------ */
+/* -- handle ---------------------------------------------------------------- */
 
 #define MAY_GRANT(n, m) \
     (tk[n] == TAKEOVER_SERVING && hs[m] == HANDLE_ASKED && \
@@ -549,102 +549,106 @@ inline release(n, m)
     hs[m] = HANDLE_NONE
 }
 
-/* -- the host ----------------------------------------------------------------- */
+/* -- the host -------------------------------------------------------------- */
 
 proctype Host(byte n)
 {
 end:
     do
+    :: atomic {
+    if
 #ifdef SPLIT_READS
-    :: atomic { !has_read[n] && ACCEPTED(n) &&
+    :: !has_read[n] && ACCEPTED(n) &&
                 (nx[n] == NEXUS_READING ||
                  nx[n] == NEXUS_OPEN && tk[n] == TAKEOVER_CLAIM_CHECK) ->
         has_read[n] = 1;
-        read_first(n); check() }
+        read_first(n)
 #endif
     /* nexus */
-    :: atomic { nx[n] == NEXUS_REGISTERING -> nexus_register(n); check() }
-    :: atomic { nx[n] == NEXUS_READING && IS_READ(n) && ACCEPTED(n) ->
+    :: nx[n] == NEXUS_REGISTERING -> nexus_register(n)
+    :: nx[n] == NEXUS_READING && IS_READ(n) && ACCEPTED(n) ->
         finish_read(n);
-        nexus_read(n); check() }
-    :: atomic { nx[n] == NEXUS_READING && !ACCEPTED(n) ->
-        forget_read(n); nx[n] = NEXUS_LOOKING; check() }
-    :: atomic { nx[n] == NEXUS_WRITING -> nexus_write(n); check() }
-    :: atomic { nx[n] == NEXUS_OPEN && !ACCEPTED(n) ->
+        nexus_read(n)
+    :: nx[n] == NEXUS_READING && !ACCEPTED(n) ->
+        forget_read(n); nx[n] = NEXUS_LOOKING
+    :: nx[n] == NEXUS_WRITING -> nexus_write(n)
+    :: nx[n] == NEXUS_OPEN && !ACCEPTED(n) ->
         printf("host %d: RESERVATION CONFLICT\n", n);
         nx[n] = NEXUS_LOOKING;
         if /* whoever asked the LUN for something hands over */
         :: tk[n] != TAKEOVER_FOLLOW && tk[n] < TAKEOVER_CLOSING -> give_up(n)
         :: tk[n] == TAKEOVER_FOLLOW || tk[n] == TAKEOVER_SERVING ||
            tk[n] == TAKEOVER_HELD || tk[n] >= TAKEOVER_CLOSING
-        fi;
-        check() }
-    :: atomic { nx[n] == NEXUS_LOOKING -> nexus_look(n); check() }
-    :: atomic { nx[n] == NEXUS_ASKING && HAS_CONSENT(n) ->
+        fi
+    :: nx[n] == NEXUS_LOOKING -> nexus_look(n)
+    :: nx[n] == NEXUS_ASKING && HAS_CONSENT(n) ->
         printf("host %d: takes a new key\n", n);
-        nx[n] = NEXUS_REGISTERING; check() }
+        nx[n] = NEXUS_REGISTERING
 
     /* fence */
-    :: atomic { fn[n] == FENCE_NEW && FENCES(n) && DOES_IO(n) ->
-        fence_begin(n); check() }
-    :: atomic { fn[n] == FENCE_LISTING && DOES_IO(n) ->
-        fence_list(n); check() }
-    :: atomic { fn[n] == FENCE_PREEMPTING && DOES_IO(n) && QUORATE(n) ->
-        fence_preempt(n); check() }
-    :: atomic { fn[n] == FENCE_RECORDING && DOES_IO(n) ->
-        fence_record(n); check() }
+    :: fn[n] == FENCE_NEW && FENCES(n) && DOES_IO(n) ->
+        fence_begin(n)
+    :: fn[n] == FENCE_LISTING && DOES_IO(n) ->
+        fence_list(n)
+    :: fn[n] == FENCE_PREEMPTING && DOES_IO(n) && QUORATE(n) ->
+        fence_preempt(n)
+    :: fn[n] == FENCE_RECORDING && DOES_IO(n) ->
+        fence_record(n)
 
     /* takeover */
-    :: atomic { tk[n] == TAKEOVER_FOLLOW && IS_ELECTED(n) && DOES_IO(n) ->
-        takeover_read(n); check() }
-    :: atomic { tk[n] == TAKEOVER_CLAIM_WRITE && DOES_IO(n) ->
-        takeover_claim(n); check() }
-    :: atomic { tk[n] == TAKEOVER_CLAIM_CHECK && IS_READ(n) && DOES_IO(n) ->
+    :: tk[n] == TAKEOVER_FOLLOW && IS_ELECTED(n) && DOES_IO(n) ->
+        takeover_read(n)
+    :: tk[n] == TAKEOVER_CLAIM_WRITE && DOES_IO(n) ->
+        takeover_claim(n)
+    :: tk[n] == TAKEOVER_CLAIM_CHECK && IS_READ(n) && DOES_IO(n) ->
         finish_read(n);
-        takeover_check(n); check() }
-    :: atomic { tk[n] == TAKEOVER_LISTING && DOES_IO(n) ->
-        takeover_list(n); check() }
-    :: atomic { tk[n] == TAKEOVER_FENCING && !missing[n] && DOES_IO(n) ->
-        tk[n] = TAKEOVER_SUPER; check() }
-    :: atomic { tk[n] == TAKEOVER_SUPER && DOES_IO(n) ->
-        takeover_super(n); check() }
-    :: atomic { tk[n] == TAKEOVER_OPENING && DOES_IO(n) ->
-        takeover_open(n); check() }
-    :: atomic { MAY_REPORT(n, 0) && DOES_IO(n) -> report(n, 0); check() }
-    :: atomic { MAY_REPORT(n, 1) && DOES_IO(n) -> report(n, 1); check() }
-    :: atomic { MAY_REPORT(n, 2) && DOES_IO(n) -> report(n, 2); check() }
-    :: atomic { (tk[n] == TAKEOVER_REPORTING || tk[n] == TAKEOVER_STRANGERS) &&
+        takeover_check(n)
+    :: tk[n] == TAKEOVER_LISTING && DOES_IO(n) ->
+        takeover_list(n)
+    :: tk[n] == TAKEOVER_FENCING && !missing[n] && DOES_IO(n) ->
+        tk[n] = TAKEOVER_SUPER
+    :: tk[n] == TAKEOVER_SUPER && DOES_IO(n) ->
+        takeover_super(n)
+    :: tk[n] == TAKEOVER_OPENING && DOES_IO(n) ->
+        takeover_open(n)
+    :: MAY_REPORT(n, 0) && DOES_IO(n) -> report(n, 0)
+    :: MAY_REPORT(n, 1) && DOES_IO(n) -> report(n, 1)
+    :: MAY_REPORT(n, 2) && DOES_IO(n) -> report(n, 2)
+    :: (tk[n] == TAKEOVER_REPORTING || tk[n] == TAKEOVER_STRANGERS) &&
                 !missing[n] && ALL_REPORTED(n) && QUORATE(n) && DOES_IO(n) ->
-        takeover_strangers(n); check() }
-    :: atomic { tk[n] == TAKEOVER_HELD && !missing[n] && QUORATE(n) &&
+        takeover_strangers(n)
+    :: tk[n] == TAKEOVER_HELD && !missing[n] && QUORATE(n) &&
                 DOES_IO(n) ->
-        tk[n] = TAKEOVER_SERVING; check() }
-    :: atomic { tk[n] == TAKEOVER_CLOSING && fn[n] == FENCE_NEW ->
-        takeover_close(n); check() }
-    :: atomic { tk[n] == TAKEOVER_RELEASING && DOES_IO(n) ->
-        takeover_release(n); check() }
+        tk[n] = TAKEOVER_SERVING
+    :: tk[n] == TAKEOVER_CLOSING && fn[n] == FENCE_NEW ->
+        takeover_close(n)
+    :: tk[n] == TAKEOVER_RELEASING && DOES_IO(n) ->
+        takeover_release(n)
 #ifdef BREAK_RELEASE
-    :: atomic { owner != NOBODY && HAS_DATABASE(n) && DOES_IO(n) &&
+    :: owner != NOBODY && HAS_DATABASE(n) && DOES_IO(n) &&
                 HAS(missing[n], owner) ->
         printf("host %d: releases the handle of run %d\n", n, owner);
-        owner = NOBODY; check() }
+        owner = NOBODY
 #endif
 
     /* handle, as the coordinator */
-    :: atomic { MAY_GRANT(n, 0) && DOES_IO(n) -> grant(n, 0); check() }
-    :: atomic { MAY_GRANT(n, 1) && DOES_IO(n) -> grant(n, 1); check() }
-    :: atomic { MAY_GRANT(n, 2) && DOES_IO(n) -> grant(n, 2); check() }
-    :: atomic { MAY_RELEASE(n, 0) && DOES_IO(n) -> release(n, 0); check() }
-    :: atomic { MAY_RELEASE(n, 1) && DOES_IO(n) -> release(n, 1); check() }
-    :: atomic { MAY_RELEASE(n, 2) && DOES_IO(n) -> release(n, 2); check() }
+    :: MAY_GRANT(n, 0) && DOES_IO(n) -> grant(n, 0)
+    :: MAY_GRANT(n, 1) && DOES_IO(n) -> grant(n, 1)
+    :: MAY_GRANT(n, 2) && DOES_IO(n) -> grant(n, 2)
+    :: MAY_RELEASE(n, 0) && DOES_IO(n) -> release(n, 0)
+    :: MAY_RELEASE(n, 1) && DOES_IO(n) -> release(n, 1)
+    :: MAY_RELEASE(n, 2) && DOES_IO(n) -> release(n, 2)
 
     /* handle, as a client */
-    :: atomic { hs[n] == HANDLE_NONE && closed[n] && generation < GRANTS ->
+    :: hs[n] == HANDLE_NONE && closed[n] && generation < GRANTS ->
         printf("host %d: asks for the handle\n", n);
-        hs[n] = HANDLE_ASKED; check() }
-    :: atomic { grant_epoch[n] -> granted(n); check() }
-    :: atomic { hs[n] == HANDLE_HELD && DOES_IO(n) ->
+        hs[n] = HANDLE_ASKED
+    :: grant_epoch[n] -> granted(n)
+    :: hs[n] == HANDLE_HELD && DOES_IO(n) ->
         printf("host %d: gives the handle back\n", n);
-        hs[n] = HANDLE_RELEASING; check() }
+        hs[n] = HANDLE_RELEASING
+    fi;
+    check()
+    }
     od
 }

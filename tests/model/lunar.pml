@@ -29,7 +29,7 @@
 
 byte cuts, crashes, losses, moves;
 
-/* -- views change at any moment, and not for all at once -------------------- */
+/* -- views change at any moment, and not for all at once ------------------- */
 
 /* Whoever left while I coordinate is fenced before I grant again (I14). */
 inline lose(n, id)
@@ -50,17 +50,16 @@ inline lose(n, id)
 #define LIVES(m) (nx[m] != NEXUS_DOWN && nx[m] != NEXUS_FENCED)
 
 #define LEAVES(n, m) \
-    :: atomic { n != m && SEES(n, m) && !(SEES_RUN(n, m) && LIVES(m)) -> \
-        last_of(view[n] & NODE_BITS(m), gone); lose(n, gone); gone = 0; \
-        check() } \
-    :: atomic { n != m && SEES_RUN(n, m) && LIVES(m) && cuts < CUTS -> \
-        cuts++; lose(n, ME(m)); check() }
+    :: n != m && SEES(n, m) && !(SEES_RUN(n, m) && LIVES(m)) -> \
+        last_of(view[n] & NODE_BITS(m), gone); lose(n, gone); gone = 0 \
+    :: n != m && SEES_RUN(n, m) && LIVES(m) && cuts < CUTS -> \
+        cuts++; lose(n, ME(m))
 
 #define MEET(n, m) \
-    :: atomic { LIVES(n) && LIVES(m) && \
+    :: LIVES(n) && LIVES(m) && \
         (!SEES(n, m) || !SEES(m, n)) -> \
         printf("hosts %d and %d see each other\n", n, m); \
-        join(n, m); join(m, n); check() }
+        join(n, m); join(m, n)
 
 inline join(n, m)
 {
@@ -73,7 +72,7 @@ inline join(n, m)
     fi
 }
 
-/* -- hosts die and return, sessions break, an admin moves a volume ---------- */
+/* -- hosts die and return, sessions break, an admin moves a volume --------- */
 
 /* What is in flight may still be executed. */
 inline break_nexus(n)
@@ -110,15 +109,15 @@ inline restart(n)
 }
 
 #define BEFALLS(n) \
-    :: atomic { crashes < CRASHES && nx[n] != NEXUS_DOWN -> \
-        crash(n); check() } \
-    :: atomic { (nx[n] == NEXUS_DOWN || nx[n] == NEXUS_FENCED) && \
-        inc[n] < INCS -> restart(n); check() } \
-    :: atomic { losses < LOSSES && nexus[n] -> \
+    :: crashes < CRASHES && nx[n] != NEXUS_DOWN -> \
+        crash(n) \
+    :: (nx[n] == NEXUS_DOWN || nx[n] == NEXUS_FENCED) && \
+        inc[n] < INCS -> restart(n) \
+    :: losses < LOSSES && nexus[n] -> \
         printf("host %d: its nexus is lost\n", n); \
-        losses++; break_nexus(n); check() } \
-    :: atomic { moves < MOVES && tk[n] == TAKEOVER_SERVING -> \
-        moves++; move(n); check() }
+        losses++; break_nexus(n) \
+    :: moves < MOVES && tk[n] == TAKEOVER_SERVING -> \
+        moves++; move(n)
 
 inline move(n)
 {
@@ -130,7 +129,7 @@ inline move(n)
 #endif
 }
 
-/* -- nobody takes a step any more: is all well? ------------------------------ */
+/* -- nobody takes a step any more: is all well? ---------------------------- */
 
 #define AGREES(n, m) \
     (!SEES(n, m) || \
@@ -180,6 +179,8 @@ active proctype World()
     }
 end:
     do
+    :: atomic {
+    if
     BEFALLS(0)
     BEFALLS(1)
     BEFALLS(2)
@@ -192,6 +193,9 @@ end:
     MEET(0, 1)
     MEET(0, 2)
     MEET(1, 2)
+    fi;
+    check()
+    }
 #ifdef SETTLES
     :: quiet = 1; break
 #endif
