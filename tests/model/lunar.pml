@@ -142,16 +142,27 @@ inline move(n)
 #define SERVED_BY(n, c) \
     (SEES_RUN(n, c) && tk[c] == TAKEOVER_SERVING && \
      FOLLOWS(n, 0, c) && FOLLOWS(n, 1, c) && FOLLOWS(n, 2, c) && \
-     (owner == NOBODY -> !ASKS(n, 0) && !ASKS(n, 1) && !ASKS(n, 2) \
-                      : HAS(view[n], owner)))
+     (owner != NOBODY && HAS(view[n], owner) || \
+      owner == NOBODY && !ASKS(n, 0) && !ASKS(n, 1) && !ASKS(n, 2)))
 #define SERVED(n) \
     (!SETTLED(n) || SERVED_BY(n, 0) || SERVED_BY(n, 1) || SERVED_BY(n, 2))
 
 #ifdef SETTLES
 bit quiet; /* nothing more befalls them */
-#ifdef PROGRESS
-ltl serves { [] (quiet -> <> (SERVED(0) && SERVED(1) && SERVED(2))) }
 #endif
+#ifdef PROGRESS
+#define ALL_SERVED (SERVED(0) && SERVED(1) && SERVED(2))
+never { /* from when on it is quiet, not all are ever served */
+search:
+    do
+    :: true
+    :: quiet && !ALL_SERVED -> goto accept_never
+    od;
+accept_never:
+    do
+    :: !ALL_SERVED
+    od
+}
 #endif
 
 active proctype World()

@@ -23,25 +23,25 @@ held=0 found=0 wrong=0
 #   progress  … and they get there, if no host is starved for ever
 #   broken    a rule is broken: a promise must be, too
 rows='
-partition    | safety   | small | -DCUTS=2
-nexus        | safety   | full  | -DCUTS=1 -DLOSSES=1
-crash        | safety   | full  | -DCUTS=1 -DCRASHES=1 -DGRANTS=1
-move         | safety   | full  | -DCUTS=1 -DMOVES=1
-return       | safety   | full  | -DINCS=2 -DCRASHES=1 -DGRANTS=1
-split-reads  | safety   | full  | -DCUTS=2 -DSPLIT_READS
-settle       | settles  | full  | -DCUTS=1 -DCRASHES=1 -DSETTLES
-progress     | progress | small | -DCUTS=1 -DSETTLES -DPROGRESS
-name-late    | broken   | small | -DCUTS=1 -DBREAK_NAME_LATE
-read         | broken   | small | -DCUTS=1 -DBREAK_READ
-read-again   | broken   | small | -DCUTS=1 -DMOVES=1 -DBREAK_READ_AGAIN
-rivals       | broken   | small | -DCUTS=1 -DMOVES=1 -DBREAK_RIVALS
-tie          | broken   | small | -DCUTS=1 -DMOVES=1 -DBREAK_TIE
-close        | broken   | small | -DMOVES=1 -DBREAK_CLOSE
-carry        | broken   | small | -DINCS=2 -DCUTS=1 -DCRASHES=1 -DBREAK_CARRY
-report       | broken   | small | -DCRASHES=1 -DGRANTS=2 -DBREAK_REPORT
-strangers    | broken   | full  | -DINCS=2 -DCRASHES=1 -DMOVES=1 -DBREAK_STRANGERS
-release      | broken   | small | -DCUTS=1 -DGRANTS=1 -DBREAK_RELEASE
-read-twice   | broken   | full  | -DCUTS=2 -DSPLIT_READS -DBREAK_READ_TWICE
+partition  | safety   | small | -DCUTS=2
+nexus      | safety   | full  | -DCUTS=1 -DLOSSES=1
+crash      | safety   | full  | -DCUTS=1 -DCRASHES=1 -DGRANTS=1
+move       | safety   | full  | -DCUTS=1 -DMOVES=1
+return     | safety   | full  | -DINCS=2 -DCRASHES=1 -DGRANTS=1
+split      | safety   | full  | -DCUTS=2 -DSPLIT_READS
+settle     | settles  | full  | -DCUTS=1 -DCRASHES=1 -DSETTLES
+progress   | progress | small | -DCUTS=1 -DSETTLES -DPROGRESS
+name-late  | broken   | small | -DCUTS=1 -DBREAK_NAME_LATE
+read       | broken   | small | -DCUTS=1 -DBREAK_READ
+read-again | broken   | small | -DCUTS=1 -DMOVES=1 -DBREAK_READ_AGAIN
+rivals     | broken   | small | -DCUTS=1 -DMOVES=1 -DBREAK_RIVALS
+tie        | broken   | small | -DCUTS=1 -DMOVES=1 -DBREAK_TIE
+close      | broken   | small | -DMOVES=1 -DBREAK_CLOSE
+carry      | broken   | small | -DINCS=2 -DCUTS=1 -DCRASHES=1 -DBREAK_CARRY
+report     | broken   | small | -DCRASHES=1 -DGRANTS=2 -DBREAK_REPORT
+strangers  | broken   | full  | -DINCS=2 -DCRASHES=1 -DMOVES=1 -DBREAK_STRANGERS
+release    | broken   | small | -DCUTS=1 -DGRANTS=1 -DBREAK_RELEASE
+read-twice | broken   | full  | -DCUTS=2 -DSPLIT_READS -DBREAK_READ_TWICE
 '
 
 # How pan is compiled and run: a broken rule breadth first, so that the
@@ -84,8 +84,8 @@ one() { # NAME KIND SWITCHES...
     local name=$1 kind=$2 errors
     shift 2
     cd "$work" && rm -f ./*
+    # shellcheck disable=SC2046 # lists of words
     spin -a "$@" "$here/lunar.pml" >out 2>&1 &&
-        # shellcheck disable=SC2046 # lists of words
         gcc -w $(pan_flags "$kind") -DMEMLIM="$memory_mib" -DVECTORSZ=512 \
             -o pan pan.c >out 2>&1 &&
         ./pan $(run_flags "$kind") >out 2>&1
