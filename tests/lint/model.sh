@@ -10,6 +10,11 @@ export LC_ALL=C
 cd "${1:-$(dirname "$0")/../..}" || exit 2
 ls tests/model/*.pml >/dev/null 2>&1 || exit 0
 headers="lockmgr/nexus.h lockmgr/fence.h lockmgr/takeover.h"
+for header in $headers; do
+    [ -e "$header" ] && continue
+    echo "skipped: there is no $header yet"
+    exit 77
+done
 
 # shellcheck disable=SC2086 # a list of paths
 states() {
