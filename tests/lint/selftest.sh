@@ -78,9 +78,32 @@ $1"
 }
 
 good_tree
-for lint in layers tidy format pages; do
+for lint in layers tidy format pages model; do
     passes $lint
 done
+
+# -- model: the code's states and the model's
+states_of() { # STATE...
+    for machine in nexus fence takeover; do
+        file lockmgr/$machine.h "/* lockmgr/$machine.h - states"
+    done
+    { echo '#define NEXUS_STATES(X) \\' && printf 'X(%s, "") \\\n' "$@"; } \
+        >"$tree/lockmgr/nexus.h"
+}
+
+states_of NEXUS_DOWN NEXUS_OPEN
+file tests/model/names.txt 'NEXUS_OPEN   nobody opens it'
+file tests/model/a.pml 'NEXUS_DOWN'
+passes model
+states_of NEXUS_DOWN NEXUS_OPEN
+file tests/model/names.txt ''
+file tests/model/a.pml 'NEXUS_DOWN /* NEXUS_OPEN */'
+finds model "NEXUS_OPEN: neither in tests/model/*.pml nor in names.txt"
+
+states_of NEXUS_DOWN
+file tests/model/names.txt ''
+file tests/model/a.pml 'NEXUS_DOWN NEXUS_UP'
+finds model "NEXUS_UP: the code has no such state"
 
 # -- layers
 vhd_file '#include "fs/fs.h"'
