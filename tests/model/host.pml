@@ -352,6 +352,9 @@ inline takeover_claim(n)
 inline takeover_condemn(n)
 {
     read_second(n);
+#ifdef BREAK_STRANGERS
+    missing[n] = 0; /* forgets who has left its view */
+#endif
     recorded[n] = recorded[n] | done_now;
     missing[n] = (missing[n] |
         (fenced_now & ~BIT(ME(n))) | /* fences that somebody has begun */
