@@ -165,19 +165,29 @@ void fs_io_learn(struct fs_io *io, void (*next)(struct fs_io *io))
 
 /* -- giving up ------------------------------------------------------------- */
 
+static void return_layout(struct fs_io *io, uint64_t grant, fs_iomode keep,
+                          void (*next)(struct fs_io *io))
+{
+    struct fs_call *call = fs_io_call(io, FS_OP_LAYOUTRETURN);
+
+    call->request.args.fs_args_u.layoutreturn = (fs_layoutreturn_args){
+        .ino = io->file->ino, .grant = grant, .keep = keep};
+    fs_io_send(io, next);
+}
+
+/* An error says that the coordinator has no such grant: all the same. */
 static void returned(struct fs_io *io)
 {
     struct fs_file *f = io->file;
 
-    /* An error says that the coordinator has no such grant: all the same. */
     pthread_mutex_lock(&f->mutex);
-    f->layout = f->recall_keep;
+    f->layout = io->wants;
     if (f->layout == FS_IOMODE_NONE)
         f->grant = 0;
     fs_map_fini(&f->map);
     pthread_mutex_unlock(&f->mutex);
     fs_call_fini(&f->call);
-    if (f->layout == FS_IOMODE_NONE)
+    if (io->wants == FS_IOMODE_NONE)
         fs_file_tell(f);
     fs_io_finish(io, E_OK);
 }
@@ -187,16 +197,13 @@ static void returned(struct fs_io *io)
 static void committed(struct fs_io *io)
 {
     struct fs_file *f = io->file;
-    struct fs_call *call = fs_io_call(io, FS_OP_LAYOUTRETURN);
 
     pthread_mutex_lock(&f->mutex);
     if (io->error)
         f->lost = io->error;
     f->size_dirty = f->time_dirty = false;
     pthread_mutex_unlock(&f->mutex);
-    call->request.args.fs_args_u.layoutreturn = (fs_layoutreturn_args){
-        .ino = f->ino, .grant = f->grant, .keep = f->recall_keep};
-    fs_io_send(io, returned);
+    return_layout(io, f->grant, io->wants, returned);
 }
 
 /* Blocks beyond the end that a write which failed has filled are part of no
@@ -213,17 +220,27 @@ static void drop_junk(struct fs_file *f)
     pthread_mutex_unlock(&f->mutex);
 }
 
+static void nothing_to_return(struct fs_io *io)
+{
+    fs_call_fini(&io->file->call);
+    fs_io_finish(io, E_OK);
+}
+
+/* It is answered in any case, with what is true when no conversation about the
+ * file is open; or the coordinator would wait for ever. */
 static void recall_turn(struct fs_io *io)
 {
     struct fs_file *f = io->file;
-    bool mine;
+    fs_iomode layout;
+    uint64_t asked;
 
     pthread_mutex_lock(&f->mutex);
-    mine =
-        f->grant && f->grant == f->recall_grant && f->layout > f->recall_keep;
+    asked = f->recall_grant;
+    io->wants = f->recall_keep; /* another may come while we answer this one */
+    layout = asked == f->grant ? f->layout : FS_IOMODE_NONE;
     pthread_mutex_unlock(&f->mutex);
-    if (!mine) { /* given up by a close */
-        fs_io_finish(io, E_OK);
+    if (layout <= io->wants) {
+        return_layout(io, asked, layout, nothing_to_return);
         return;
     }
     drop_junk(f);

@@ -361,6 +361,39 @@ static void writers_of_all_nodes_lose_nothing(void)
     cluster_fini(&c);
 }
 
+/* Recalls to READ and to nothing cross each other and the answers to them. */
+static void readers_and_writers_of_all_nodes_get_on(void)
+{
+    enum { IOS = 300 };
+    static uint8_t bytes[IOS][PIECE];
+    static struct waited_io w[IOS];
+    struct cluster c;
+
+    cluster_init(&c);
+    open_everywhere(&c, "file");
+    for (uint32_t i = 0; i < IOS; i++) {
+        memset(bytes[i], (int)i, PIECE);
+        w[i] = (struct waited_io){
+            .iov = {.iov_base = bytes[i], .iov_len = PIECE}
+        };
+        w[i].io =
+            (struct fs_io){.op = random_below(&c, 2) ? FS_IO_WRITE : FS_IO_READ,
+                           .off_bytes = random_below(&c, MODEL_BYTES),
+                           .len_bytes = PIECE,
+                           .iov = &w[i].iov,
+                           .iov_count = 1};
+        submit(&c, 1 + random_below(&c, NODES), &w[i]);
+        if (random_below(&c, 4) == 0)
+            loop_run_ready(c.v.world.loop);
+    }
+    for (uint32_t i = 0; i < IOS; i++) {
+        world_run_until(&c.v.world, &w[i].done);
+        CHECK_OK(w[i].result);
+    }
+    close_everywhere(&c);
+    cluster_fini(&c);
+}
+
 /* -- exactly once (I7) ----------------------------------------------------- */
 
 /* Each create succeeds, once, however often its answer is lost. */
@@ -542,6 +575,7 @@ static const struct test tests[] = {
     TEST(all_nodes_agree_with_the_model),
     TEST(a_broken_connection_changes_nothing),
     TEST(writers_of_all_nodes_lose_nothing),
+    TEST(readers_and_writers_of_all_nodes_get_on),
     TEST(a_lost_answer_is_given_again),
     TEST(a_recall_waits_for_who_is_away),
     TEST(a_new_coordinator_learns_what_is_held),
