@@ -69,8 +69,9 @@ static void send_message(struct net_remote *r, uint64_t tag,
 
     memcpy(m.volume, r->volume->uuid, sizeof m.volume);
     m.body.fs_message_body_u.call = (fs_call_message){tag, *request};
-    /* Whatever fails: `met` or a HELLO makes us send it again. */
-    (void)!net_send(r->net, r->node, &m);
+    /* Whatever fails: `met`, or the next HELLO, makes us send it again. */
+    if (net_send(r->net, r->node, &m) == E_AGAIN)
+        loop_timer_set(r->net->loop, &r->again, GREET_MS);
 }
 
 /* What the link knows of a request, at each try. */

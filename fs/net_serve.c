@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+enum { RETRY_MS = 5 }; /* a full connection is looked at again */
+
 /* One run of a node, as long as it calls or has called over a connection. */
 struct peer {
     struct net_serve *serve;
@@ -38,6 +40,8 @@ struct net_serve {
     struct net_volume *volume;
     struct fs_coord *coord;
     struct list peers;
+    struct list unsent; /* replies that the connection has no room for */
+    struct timer retry;
     struct task *leaving; /* told when nothing runs any more */
     struct task end;
 };
@@ -123,6 +127,7 @@ static void end(struct task *task)
     struct net_serve *s = container_of(task, struct net_serve, end);
     struct task *leaving = s->leaving;
 
+    loop_timer_cancel(s->net->loop, &s->retry);
     net_volume_free(s->volume);
     free(s);
     leaving->run(leaving);
@@ -153,7 +158,9 @@ static fs_reply as_sent(const fs_reply *reply)
     return r;
 }
 
-static void send_reply(struct served *served)
+/* Errors: E_AGAIN - later, for its sender waits.  Everything else is as good as
+ * sent: it asks again when it is back. */
+static enum err send_reply(struct served *served)
 {
     const struct peer *p = served->peer;
     struct fs_net *net = p->serve->net;
@@ -164,26 +171,58 @@ static void send_reply(struct served *served)
     m.body.fs_message_body_u.reply =
         (fs_reply_message){served->tag, as_sent(&served->call.reply)};
     if (!p->connected)
-        return; /* it asks again when it is back */
+        return E_OK;
     e = net_send(net, p->who.node, &m);
+    if (e == E_AGAIN)
+        return e;
     if (e && e != E_CLOSED)
         log_warning("an answer to node %u is lost: %s", p->who.node,
                     err_text(e));
+    return E_OK;
 }
 
-static void served_done(struct fs_call *call)
+static void served_end(struct served *served)
 {
-    struct served *served = container_of(call, struct served, call);
     struct peer *p = served->peer;
     struct net_serve *s = p->serve;
 
-    send_reply(served);
     list_remove(&served->at);
-    fs_call_fini(call);
-    xdr_free((xdrproc_t)xdr_fs_request, (char *)&call->request);
+    fs_call_fini(&served->call);
+    xdr_free((xdrproc_t)xdr_fs_request, (char *)&served->call.request);
     free(served);
     peer_put(p);
     check_left(s);
+}
+
+static void send_unsent(struct timer *t)
+{
+    struct net_serve *s = container_of(t, struct net_serve, retry);
+
+    while (!list_empty(&s->unsent)) {
+        struct served *served =
+            container_of(s->unsent.next, struct served, call.link);
+
+        if (send_reply(served)) {
+            loop_timer_set(s->net->loop, &s->retry, RETRY_MS);
+            return;
+        }
+        list_remove(&served->call.link);
+        served_end(served); /* and perhaps s, which has no other then */
+    }
+}
+
+/* In order behind those that wait already. */
+static void served_done(struct fs_call *call)
+{
+    struct served *served = container_of(call, struct served, call);
+    struct net_serve *s = served->peer->serve;
+
+    if (list_empty(&s->unsent) && !send_reply(served)) {
+        served_end(served);
+        return;
+    }
+    list_push_back(&s->unsent, &call->link);
+    loop_timer_set(s->net->loop, &s->retry, RETRY_MS);
 }
 
 static bool is_running(const struct peer *p, uint64_t tag)
@@ -248,6 +287,8 @@ enum err fs_net_serve(struct fs_net *net, const uint8_t uuid[16],
     s->net = net;
     s->coord = coord;
     list_init(&s->peers);
+    list_init(&s->unsent);
+    s->retry.fire = send_unsent;
     e = net_volume_new(net, uuid, &s->volume);
     if (e)
         return e;

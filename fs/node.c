@@ -139,18 +139,19 @@ static bool is_ours(const struct node_block *n, const struct claim_args *args)
            strcmp(n->host, args->host ? args->host : "") == 0;
 }
 
-/* Look at every claim: the highest epoch, and whose claim is in the way. */
+/* Look at every claim: the highest epoch of other slots, that of ours, and
+ * whose claim is in the way. */
 static enum err scan_claims(struct store *lun, const struct super *super,
-                            const struct claim_args *args, uint64_t *ret_epoch,
-                            struct diag *why)
+                            const struct claim_args *args, uint64_t *ret_others,
+                            uint64_t *ret_own, struct diag *why)
 {
     AUTO(freep) struct node_disk *disk = calloc(FS_NODES_MAX, sizeof *disk);
-    uint64_t epoch = super->epoch;
     struct node_block n;
     enum err e;
 
     if (!disk)
         return E_NOMEM;
+    *ret_others = *ret_own = 0;
     e = store_read_sync(lun, NODE_BLOCKS_AT, disk, FS_NODES_MAX * sizeof *disk);
     if (e)
         return diag_fail(why, e, "node blocks: %s", err_text(e));
@@ -160,7 +161,10 @@ static enum err scan_claims(struct store *lun, const struct super *super,
             continue; /* torn by its owner's crash; nobody is there */
         if (e)
             return diag_prefix(why, e, "node block %u", i + 1);
-        epoch = max_u64(epoch, n.epoch);
+        if (i + 1 == args->node)
+            *ret_own = n.epoch;
+        else
+            *ret_others = max_u64(*ret_others, n.epoch);
         if (n.claim != CLAIM_HELD || args->sole || is_ours(&n, args))
             continue;
         return diag_fail(
@@ -170,7 +174,6 @@ static enum err scan_claims(struct store *lun, const struct super *super,
             "this host its name)",
             n.host, n.node, super->name);
     }
-    *ret_epoch = epoch;
     return E_OK;
 }
 
@@ -215,23 +218,23 @@ static enum err write_claim(struct store *lun, const struct super *super,
 enum err claim_take(struct store *lun, struct super *super,
                     const struct claim_args *args, struct diag *why)
 {
-    uint64_t highest, again;
+    uint64_t others, own;
     enum err e;
 
     if (args->node < 1 || args->node > FS_NODES_MAX)
         return diag_fail(why, E_INVAL, "node number %u is not in 1 … %d",
                          args->node, FS_NODES_MAX);
-    e = scan_claims(lun, super, args, &highest, why);
+    e = scan_claims(lun, super, args, &others, &own, why);
     if (e)
         return e;
-    super->epoch = highest + 1;
+    super->epoch = max_u64(super->epoch, max_u64(others, own)) + 1;
     e = write_claim(lun, super, args, CLAIM_HELD, why);
+    if (!e)
+        e = scan_claims(lun, super, args, &others, &own, why);
     if (e)
         return e;
-    e = scan_claims(lun, super, args, &again, why);
-    if (e)
-        return e;
-    if (again != super->epoch)
+    /* Another that took this epoch may have released it by now (I4). */
+    if (own != super->epoch || others >= super->epoch)
         return diag_fail(why, E_LUN_BUSY,
                          "another host claims volume \"%s\" at this moment: "
                          "try again",
