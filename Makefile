@@ -157,7 +157,7 @@ demo:       ## from a LUN to a disk in a running guest, each step printed
 	$(DEPS) demo
 	@$(MAKE) --no-print-directory -j$(shell nproc) all
 	@tests/demo/demo.sh
-check:      ## what must pass before anything lands (13 minutes)
+check:      ## what must pass before anything lands (15 minutes)
 	$(DEPS) check
 	$(RUN) build lint unit asan sim fuzz system
 check-full: ## check, and more: model, tsan, valgrind, mutants, 100 kills
