@@ -1,6 +1,6 @@
 /* fs/call.h - one request of a client to a coordinator, and the link it takes.
- * Carries; decides nothing.  The far end is in this process (fs/coord.h) or,
- * later, behind a transport: the client cannot tell.
+ * Carries; decides nothing.  The far end is in this process (fs/coord.h) or
+ * behind a transport (fs/net.h): the client cannot tell.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_FS_CALL_H
 #define LUNAR_FS_CALL_H

@@ -11,16 +11,6 @@ enum { BLOCK = FS_BLOCK_BYTES };
 
 /* -- asking ---------------------------------------------------------------- */
 
-static bool readable(enum map_state state)
-{
-    return state != MAP_UNKNOWN;
-}
-
-static bool writable(enum map_state state)
-{
-    return state == MAP_INVALID || state == MAP_DATA;
-}
-
 bool fs_io_may(const struct fs_io *io, fs_iomode mode)
 {
     struct fs_file *f = io->file;
@@ -74,7 +64,8 @@ static void replied(struct fs_io *io)
     if (!e) {
         pthread_mutex_lock(&f->mutex);
         e = learn(f, &f->call.reply.result.fs_result_u.layoutget, mode);
-        if (!e && !readable(fs_map_find(&f->map, io->pos / BLOCK, 1).state))
+        if (!e &&
+            !map_is_readable(fs_map_find(&f->map, io->pos / BLOCK, 1).state))
             e = E_PROTOCOL;
         pthread_mutex_unlock(&f->mutex);
     }
@@ -150,7 +141,8 @@ static void learn_turn(struct fs_io *io)
     pthread_mutex_lock(&f->mutex);
     state = fs_map_find(&f->map, io->pos / BLOCK, 1).state;
     pthread_mutex_unlock(&f->mutex);
-    if (io->wants == FS_IOMODE_RW ? writable(state) : readable(state))
+    if (io->wants == FS_IOMODE_RW ? map_is_writable(state)
+                                  : map_is_readable(state))
         asked_already(io);
     else
         ask(io, io->wants);

@@ -21,6 +21,16 @@ enum map_state {
     MAP_DATA     /* ours to read and write */
 };
 
+static inline bool map_is_readable(enum map_state state)
+{
+    return state != MAP_UNKNOWN;
+}
+
+static inline bool map_is_writable(enum map_state state)
+{
+    return state == MAP_INVALID || state == MAP_DATA;
+}
+
 enum { MAP_BLOCK_BYTES = 4096 };
 /* No file is longer: its last block still has an off_t. */
 #define MAP_BLOCKS_MAX ((UINT64_C(1) << 51) - 1)

@@ -393,16 +393,6 @@ static bool step_zero(struct fs_io *io, const struct map_run *run)
     return true;
 }
 
-static bool readable(enum map_state state)
-{
-    return state != MAP_UNKNOWN;
-}
-
-static bool writable(enum map_state state)
-{
-    return state == MAP_INVALID || state == MAP_DATA;
-}
-
 /* Hand down the next stretch.  False: not now. */
 static bool step(struct fs_io *io)
 {
@@ -413,9 +403,9 @@ static bool step(struct fs_io *io)
     if (io->error)
         return true;
     if (io->transfer == TRANSFER_READ)
-        ask = !readable(run.state);
+        ask = !map_is_readable(run.state);
     else if (io->transfer == TRANSFER_WRITE)
-        ask = !writable(run.state);
+        ask = !map_is_writable(run.state);
     else
         ask = run.state == MAP_UNKNOWN || run.state == MAP_READ;
     if (ask) {
