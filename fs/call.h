@@ -28,6 +28,12 @@ struct fs_sender {
     uint64_t incarnation;
 };
 
+static inline bool fs_sender_is(const struct fs_sender *a,
+                                const struct fs_sender *b)
+{
+    return a->node == b->node && a->incarnation == b->incarnation;
+}
+
 struct fs_call {
     fs_request request;
     fs_reply reply;

@@ -253,8 +253,7 @@ static void tell(struct fs_coord *c, const struct fs_sender *who,
     list_for_each (node, &c->sessions) {
         struct coord_session *s = container_of(node, struct coord_session, at);
 
-        if (s->who.node == who->node &&
-            s->who.incarnation == who->incarnation && s->link.recall)
+        if (fs_sender_is(&s->who, who) && s->link.recall)
             s->link.recall(&s->link, recall);
     }
     pthread_mutex_unlock(&c->lock);

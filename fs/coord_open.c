@@ -74,11 +74,10 @@ static enum err finish_ahead(struct meta *m)
 
 static bool lives(const struct fs_coord *c, const struct fs_sender *who)
 {
-    if (who->node == c->args.node && who->incarnation == c->args.incarnation)
+    if (fs_sender_is(&c->local.who, who))
         return true;
     for (unsigned i = 0; i < c->args.other_count; i++)
-        if (c->args.others[i].node == who->node &&
-            c->args.others[i].incarnation == who->incarnation)
+        if (fs_sender_is(&c->args.others[i], who))
             return true;
     return false;
 }

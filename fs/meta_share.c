@@ -68,15 +68,10 @@ static void file_put(struct file *file)
     free(file);
 }
 
-static bool is_same(const struct fs_sender *a, const struct fs_sender *b)
-{
-    return a->node == b->node && a->incarnation == b->incarnation;
-}
-
 struct hold *hold_find(const struct file *file, const struct fs_sender *who)
 {
     list_for_each (node, &file->holds)
-        if (is_same(&hold_of(node)->who, who))
+        if (fs_sender_is(&hold_of(node)->who, who))
             return hold_of(node);
     return NULL;
 }
@@ -150,7 +145,7 @@ void file_free(struct file *file)
 static bool is_in_the_way(const struct hold *h, const struct fs_sender *who,
                           fs_iomode others)
 {
-    return h->layout > others && !is_same(&h->who, who);
+    return h->layout > others && !fs_sender_is(&h->who, who);
 }
 
 enum err share_claim(struct op *op, fs_ino ino, fs_iomode others)
@@ -205,7 +200,7 @@ static void send_back(struct meta *m, struct file *f,
     list_for_each (node, &f->waiting) {
         struct fs_call *call = call_of(node);
 
-        if (!call->request.may_try_later || !is_same(&call->sender, who))
+        if (!call->request.may_try_later || !fs_sender_is(&call->sender, who))
             continue;
         list_remove(node);
         call->reply.error = E_TRY_LATER;
@@ -307,7 +302,7 @@ static bool is_among(const struct fs_sender *list, unsigned count,
                      const struct fs_sender *who)
 {
     for (unsigned i = 0; i < count; i++)
-        if (is_same(&list[i], who))
+        if (fs_sender_is(&list[i], who))
             return true;
     return false;
 }
@@ -315,7 +310,7 @@ static bool is_among(const struct fs_sender *list, unsigned count,
 static void no_longer_awaited(struct meta *m, const struct fs_sender *who)
 {
     for (unsigned i = 0; i < m->awaited_count; i++)
-        if (is_same(&m->awaited[i], who)) {
+        if (fs_sender_is(&m->awaited[i], who)) {
             m->awaited[i] = m->awaited[--m->awaited_count];
             return;
         }
@@ -350,7 +345,7 @@ static void forget_calls(struct meta *m, struct file *f,
     list_for_each (node, &f->waiting) {
         struct fs_call *call = call_of(node);
 
-        if (!is_same(&call->sender, who))
+        if (!fs_sender_is(&call->sender, who))
             continue;
         list_remove(node);
         call->reply.error = E_FENCED;

@@ -58,7 +58,7 @@ static struct peer *find(struct net_serve *s, const struct fs_sender *who)
     list_for_each (node, &s->peers) {
         struct peer *p = peer_of(node);
 
-        if (p->who.node == who->node && p->who.incarnation == who->incarnation)
+        if (fs_sender_is(&p->who, who))
             return p;
     }
     return NULL;
