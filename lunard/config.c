@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lunard/config.h"
 
+#include "base/cluster_key.h"
+
 #include <ini.h>
 #include <stdio.h>
 #include <string.h>
@@ -140,17 +142,37 @@ static bool set_yes_no(const struct key *key, struct parse *p,
 static bool set_membership(const struct key *key, struct parse *p,
                            const char *value)
 {
-    (void)key;
-    return !strcmp(value, "solo") ||
-           refuse(p, "must be solo: this version serves one host");
+    bool *corosync = field(key, p);
+
+    if (strcmp(value, "solo") && strcmp(value, "corosync"))
+        return refuse(p, "must be solo or corosync");
+    *corosync = !strcmp(value, "corosync");
+    return true;
 }
 
-/* Where the hosts of a cluster meet: checked, and of no effect when solo. */
-static bool set_unused(const struct key *key, struct parse *p,
-                       const char *value)
+static bool is_any_address(const struct address *a)
 {
-    (void)key;
-    return *value || refuse(p, "must not be empty");
+    return a->any.sa_family == AF_INET6
+               ? IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr)
+               : a->v4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+/* The other hosts are told it, so it must be one that leads here. */
+static bool set_address(const struct key *key, struct parse *p,
+                        const char *value)
+{
+    struct address a;
+    struct diag why = {0};
+
+    if (address_parse(value, &a, &why))
+        return refuse(p, why.text);
+    if (!a.v4.sin_port) /* at the same place in both families */
+        return refuse(p, "needs a port from 1 to 65535");
+    if (is_any_address(&a))
+        return refuse(p, "must be one address of this host, which the others "
+                         "can reach");
+    address_to_text(&a, field(key, p));
+    return true;
 }
 
 #define FIELD(name)                                                            \
@@ -168,9 +190,9 @@ static const struct key keys[] = {
     {"host",    "poll",         FIELD(spin_us),      set_poll      },
     {"host",    "lock_memory",  FIELD(lock_memory),  set_yes_no    },
     {"cluster", "name",         FIELD(cluster_name), set_name      },
-    {"cluster", "membership",   0, 0,                set_membership},
-    {"cluster", "listen",       0, 0,                set_unused    },
-    {"cluster", "key",          0, 0,                set_unused    },
+    {"cluster", "membership",   FIELD(corosync),     set_membership},
+    {"cluster", "listen",       FIELD(listen),       set_address   },
+    {"cluster", "key",          FIELD(key),          set_path      },
 };
 /* clang-format on */
 
@@ -236,6 +258,7 @@ void config_default(struct config *ret_config)
         .spin_us = SPIN_AUTO_US,
         .lock_memory = true,
         .cluster_name = "lunar",
+        .key = CLUSTER_KEY_PATH,
     };
     if (gethostname(ret_config->host_name, CONFIG_NAME_BYTES - 1))
         memcpy(ret_config->host_name, "localhost", sizeof "localhost");
@@ -276,6 +299,12 @@ enum err config_parse(const char *path, const char *text,
                          p.failed ? p.reason
                                   : "not a [section], a key = value or a "
                                     "; comment");
+    if (config.corosync && !*config.listen)
+        return diag_fail(why, E_CONFIG,
+                         "%s: membership = corosync needs listen = "
+                         "ADDRESS:PORT in [cluster]: this host's own address "
+                         "in the network of the hosts, as 10.77.0.1:5678",
+                         path);
     *ret_config = config;
     return E_OK;
 }

@@ -4,6 +4,7 @@
 #ifndef LUNAR_LUNARD_CONFIG_H
 #define LUNAR_LUNARD_CONFIG_H
 
+#include "base/address.h"
 #include "base/err.h"
 
 #define CONFIG_PATH    "/etc/lunar/lunar.conf"
@@ -27,13 +28,17 @@ struct config {
     unsigned spin_us;                     /* poll this long before sleeping */
     bool lock_memory;
     char cluster_name[CONFIG_NAME_BYTES];
+    bool corosync;                   /* else this host is alone */
+    char listen[ADDRESS_TEXT_BYTES]; /* where hosts reach us; "": nowhere */
+    char key[CONFIG_PATH_BYTES];     /* file of the cluster's secret */
 };
 
 /* The values that a key has if it is not in the file. */
 void config_default(struct config *ret_config);
 
 /* Read a file on top of the defaults.
- * Errors: E_CONFIG, E_NOENT, E_ACCESS; why = "FILE:LINE: what, and the cure".
+ * Errors: E_CONFIG, E_NOENT, E_ACCESS; why = "FILE:LINE: what, and the cure"
+ * (no line where one is missing).
  * Context: blocks. */
 MUST_CHECK enum err config_load(const char *path, struct config *ret_config,
                                 struct diag *why);

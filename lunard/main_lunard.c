@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lunard/lunard.h"
 
+#include "base/cluster_key.h"
 #include "base/keep.h"
 #include "base/log.h"
 #include "lunard/holder.h"
@@ -74,10 +75,12 @@ static int parse_options(int argc, char **argv, struct options *ret_options)
     return EXIT_USAGE;
 }
 
-/* The default file need not exist; one that was named must. */
+/* The default file need not exist; one that was named must.  And a cluster's
+ * secret must be there, and a secret. */
 static enum err read_config(const struct options *options,
                             struct config *ret_config, struct diag *why)
 {
+    AUTO(cluster_key_fini) struct cluster_key key;
     enum err e = config_load(options->config ? options->config : CONFIG_PATH,
                              ret_config, why);
 
@@ -85,6 +88,8 @@ static enum err read_config(const struct options *options,
         config_default(ret_config);
         return E_OK;
     }
+    if (!e && ret_config->corosync)
+        e = cluster_key_load(ret_config->key, &key, why);
     return e;
 }
 

@@ -15,6 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     e = config_parse("f", text, &config, &why);
     ASSERT(e ? *why.text == 'f' : *config.root == '/');
+    ASSERT(e || !config.corosync || *config.listen);
     free(text);
     return 0;
 }

@@ -54,6 +54,19 @@ usage_error 'no arguments are taken' lunard serve
 write_config
 lunard --config "$dir/lunar.conf" --check-config
 
+step "a cluster's key"
+key=$dir/cluster.key
+printf '[cluster]\nmembership = corosync\nlisten = 127.0.0.1:5678\nkey = %s\n' \
+    "$key" >"$dir/cluster.conf"
+expect_fail "$key: there is no such file" \
+    lunard --config "$dir/cluster.conf" --check-config
+expect_fail "$key: there is no such file" lunard --config "$dir/cluster.conf"
+(umask 077 && printf '%064d\n' 0 >"$key")
+lunard --config "$dir/cluster.conf" --check-config
+chmod 640 "$key"
+expect_fail "$key: mode 0640 lets others at the key" \
+    lunard --config "$dir/cluster.conf" --check-config
+
 step "LUNs that cannot be"
 expect_fail "$dir/none" lunar format "file:$dir/none" --name a
 truncate -s 1M "$dir/small"

@@ -23,6 +23,10 @@ static void an_empty_file_gives_the_defaults(void)
     CHECK_STR(config.state, "/var/lib/lunar");
     CHECK_EQ(config.reactors, 0);
     CHECK_EQ(config.lock_memory, true);
+    CHECK_STR(config.cluster_name, "lunar");
+    CHECK_EQ(config.corosync, false);
+    CHECK_STR(config.listen, "");
+    CHECK_STR(config.key, "/etc/lunar/cluster.key");
     CU_ASSERT_TRUE(strlen(config.host_name) > 0);
 }
 
@@ -41,9 +45,9 @@ static void every_key_is_taken(void)
                    "lock_memory = no\n"
                    "[cluster]\n"
                    "name = demo\n"
-                   "membership = solo\n"
+                   "membership = corosync\n"
                    "listen = 10.77.0.1:5678\n"
-                   "key = /etc/lunar/cluster.key\n"));
+                   "key = /srv/cluster.key\n"));
     CHECK_STR(config.host_name, "h1");
     CHECK_STR(config.root, "/mnt/lunar");
     CHECK_STR(config.control, "/run/x.sock");
@@ -54,35 +58,57 @@ static void every_key_is_taken(void)
     CHECK_EQ(config.spin_us, 0);
     CHECK_EQ(config.lock_memory, false);
     CHECK_STR(config.cluster_name, "demo");
+    CHECK_EQ(config.corosync, true);
+    CHECK_STR(config.listen, "10.77.0.1:5678");
+    CHECK_STR(config.key, "/srv/cluster.key");
+}
+
+static void an_address_to_listen_at_has_one_spelling(void)
+{
+    CHECK_OK(parse("[cluster]\nlisten = [fd00:0::01]:05678\n"));
+    CHECK_STR(config.listen, "[fd00::1]:5678");
+    CHECK_OK(parse("[cluster]\nlisten = "
+                   "[1111:2222:3333:4444:5555:6666:7777:8888]:65535\n"));
+    CHECK_STR(config.listen, "[1111:2222:3333:4444:5555:6666:7777:8888]:65535");
 }
 
 /* Each of these is refused, with these words. */
 static const struct refused {
     const char *text, *reason;
 } refused[] = {
-    {"[host]\nnmae = x\n",                 "f.conf:2: no key \"nmae\""     },
-    {"[hosts]\nname = x\n",                "f.conf:2: no section [hosts]"  },
-    {"\n\n[host]\nname =\n",               "f.conf:4: name = : must not be"},
-    {"[host]\nname = a/b\n",               "letters, digits"               },
-    {"[host]\nname = ..\n",                "letters, digits"               },
-    {"[host]\nroot = mnt\n",               "must be an absolute path"      },
-    {"[host]\nroot = /mnt/\n",             "must not end in a slash"       },
-    {"[host]\nreactors = 0\n",             "auto or a number from 1 to 64" },
-    {"[host]\nreactors = 65\n",            "auto or a number from 1 to 64" },
-    {"[host]\nreactors = 2x\n",            "auto or a number from 1 to 64" },
-    {"[host]\nreactors = -1\n",            "auto or a number from 1 to 64" },
-    {"[host]\npoll = on\n",                "must be auto or off"           },
-    {"[host]\nlock_memory = true\n",       "must be yes or no"             },
-    {"[cluster]\nmembership = corosync\n", "must be solo"                  },
-    {"[host]\nthis is no key\n",           "f.conf:2: not a [section]"     },
-    {"name = x\n",                         "f.conf:1: \"name\" stands in"  },
-    {"[host]\nname = a\nname = b\n",       "f.conf:3: name is given twice" },
-    {"[host]\nroot = /\n",                 "must not be the root of all"   },
-    {"[host]\nroot = /a//b\n",             "without //, . and .."          },
-    {"[host]\nroot = /a/../b\n",           "without //, . and .."          },
-    {"[host]\nstate = /a/.\n",             "without //, . and .."          },
-    {"[host]\nroot = /a # b\n",            "begins with ;"                 },
-    {"[host\n",                            "f.conf:1: not a [section]"     },
+    {"[host]\nnmae = x\n",                  "f.conf:2: no key \"nmae\""     },
+    {"[hosts]\nname = x\n",                 "f.conf:2: no section [hosts]"  },
+    {"\n\n[host]\nname =\n",                "f.conf:4: name = : must not be"},
+    {"[host]\nname = a/b\n",                "letters, digits"               },
+    {"[host]\nname = ..\n",                 "letters, digits"               },
+    {"[host]\nroot = mnt\n",                "must be an absolute path"      },
+    {"[host]\nroot = /mnt/\n",              "must not end in a slash"       },
+    {"[host]\nreactors = 0\n",              "auto or a number from 1 to 64" },
+    {"[host]\nreactors = 65\n",             "auto or a number from 1 to 64" },
+    {"[host]\nreactors = 2x\n",             "auto or a number from 1 to 64" },
+    {"[host]\nreactors = -1\n",             "auto or a number from 1 to 64" },
+    {"[host]\npoll = on\n",                 "must be auto or off"           },
+    {"[host]\nlock_memory = true\n",        "must be yes or no"             },
+    {"[cluster]\nmembership = pacemaker\n", "solo or corosync"              },
+    {"[cluster]\nmembership = corosync\n",
+     "f.conf: membership = corosync needs listen = ADDRESS:PORT"            },
+    {"[cluster]\nlisten = 10.77.0.1\n",     "no port; write it as"          },
+    {"[cluster]\nlisten = h1:5678\n",       "names are not looked up"       },
+    {"[cluster]\nlisten = 10.77.0.1:0\n",   "a port from 1 to 65535"        },
+    {"[cluster]\nlisten = [fd00::1]:0\n",   "a port from 1 to 65535"        },
+    {"[cluster]\nlisten = 0.0.0.0:5678\n",  "one address of this host"      },
+    {"[cluster]\nlisten = [::]:5678\n",     "one address of this host"      },
+    {"[cluster]\nlisten =\n",               "no port"                       },
+    {"[cluster]\nkey = cluster.key\n",      "must be an absolute path"      },
+    {"[host]\nthis is no key\n",            "f.conf:2: not a [section]"     },
+    {"name = x\n",                          "f.conf:1: \"name\" stands in"  },
+    {"[host]\nname = a\nname = b\n",        "f.conf:3: name is given twice" },
+    {"[host]\nroot = /\n",                  "must not be the root of all"   },
+    {"[host]\nroot = /a//b\n",              "without //, . and .."          },
+    {"[host]\nroot = /a/../b\n",            "without //, . and .."          },
+    {"[host]\nstate = /a/.\n",              "without //, . and .."          },
+    {"[host]\nroot = /a # b\n",             "begins with ;"                 },
+    {"[host\n",                             "f.conf:1: not a [section]"     },
 };
 
 static void what_is_not_known_is_refused_with_line_and_cure(void)
@@ -136,6 +162,7 @@ static void a_missing_file_and_a_binary_one_are_told_apart(void)
 static const struct test tests[] = {
     TEST(an_empty_file_gives_the_defaults),
     TEST(every_key_is_taken),
+    TEST(an_address_to_listen_at_has_one_spelling),
     TEST(what_is_not_known_is_refused_with_line_and_cure),
     TEST(the_first_error_is_the_one_that_is_told),
     TEST(a_value_that_is_too_long_is_refused),
