@@ -34,7 +34,7 @@ static enum err run_status(struct control_call *call)
     struct daemon *d = daemon_of(call);
     json_t *node =
         json_pack("{s:s, s:s, s:I}", "name", d->config.host_name, "state", "up",
-                  "incarnation", (json_int_t)d->incarnation);
+                  "incarnation", (json_int_t)d->host.incarnation);
 
     call->result = json_pack(
         "{s:s, s:s, s:s, s:[o], s:o, s:o, s:o, s:[]}", "version", LUNAR_VERSION,

@@ -1,6 +1,6 @@
 /* lunard/daemon.c - starts and stops the parts, in order.
  *
- *   state directory (lock, incarnation) -> reactors -> mount -> volumes
+ *   state directory (lock, host.json) -> reactors -> mount -> volumes
  *   -> VMs and disks -> control socket;  stopping goes the other way round
  *
  * A mount that is taken over is served from when its volumes are there again;
@@ -8,8 +8,6 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lunard/lunard.h"
 
-#include "base/clock.h"
-#include "base/jsonfile.h"
 #include "base/keep.h"
 #include "base/log.h"
 #include "fs/fs.h"
@@ -61,7 +59,7 @@ static void log_start(const struct daemon *d)
                     strerror(d->lock_errno));
     log_info("lunard %s: host %s, incarnation %llu, %u reactors, %s",
              LUNAR_VERSION, d->config.host_name,
-             (unsigned long long)d->incarnation, d->reactor_count,
+             (unsigned long long)d->host.incarnation, d->reactor_count,
              d->config.root);
 }
 
@@ -108,20 +106,10 @@ static void state_path(const struct daemon *d, const char *name,
     snprintf(ret_path, CONFIG_PATH_BYTES + 32, "%s/%s", d->config.state, name);
 }
 
-/* The first number of a host that has none yet: one that no other host on the
- * same LUN had, and not this one before it lost its state.  Of equal numbers
- * the volume would take the dead one's handles for ours. */
-static uint64_t first_incarnation(void)
-{
-    return clock_wall_ns(clock_system()) / NS_PER_S;
-}
-
 /* One daemon for a state directory, and a number for this run of it. */
 static enum err claim_state(struct daemon *d, struct diag *why)
 {
     char path[CONFIG_PATH_BYTES + 32];
-    json_t *host = NULL;
-    json_int_t incarnation = 0;
     enum err e = make_directory(d->config.state, 0700, why);
 
     if (e)
@@ -136,23 +124,7 @@ static enum err claim_state(struct daemon *d, struct diag *why)
                          "%s: another lunard uses it: stop it, or configure "
                          "another state directory",
                          d->config.state);
-    state_path(d, "host.json", path);
-    e = jsonfile_load(path, &host, why);
-    if (e && e != E_NOENT)
-        return e;
-    if (!e && (json_unpack(host, "{s:I}", "incarnation", &incarnation) ||
-               incarnation < 0))
-        e = diag_fail(why, E_CORRUPT,
-                      "%s: no incarnation in it: move it away, and a new one "
-                      "is made",
-                      path);
-    json_decref(host);
-    if (e == E_CORRUPT)
-        return e;
-    d->incarnation = e ? first_incarnation() : (uint64_t)incarnation + 1;
-    return jsonfile_save(
-        path, json_pack("{s:I}", "incarnation", (json_int_t)d->incarnation),
-        why);
+    return host_begin(d->config.state, &d->host, why);
 }
 
 /* -- parts ----------------------------------------------------------------- */
@@ -226,7 +198,7 @@ static enum err start_mount(struct daemon *d, struct diag *why)
     struct fs_fuse_args args = {
         .loop = d->loops[0],
         .mountpoint = d->config.root,
-        .incarnation = d->incarnation,
+        .incarnation = d->host.incarnation,
         .fd = -1,
         .kept_fd = -1,
         .cache_s = CACHE_S,
@@ -260,7 +232,7 @@ static enum err start_volumes(struct daemon *d, struct diag *why)
     struct volumes_args args = {
         .state_path = d->volumes_path,
         .host = d->config.host_name,
-        .incarnation = d->incarnation,
+        .incarnation = d->host.incarnation,
         .loops = d->loops,
         .loop_count = d->reactor_count,
         .fuse = d->fuse,

@@ -3,6 +3,7 @@
  *   main_lunard.c   arguments, signals
  *   holder.c        the parent that keeps guests while lunard is away
  *   config.c        lunar.conf
+ *   host.c          host.json: which host, which run
  *   daemon.c        start and stop everything, in order
  *   volumes.c       the volumes this host knows: LUN + coordinator + client
  *   files.c         a path below the root -> an open file with its handle
@@ -21,6 +22,7 @@
 #include "hotplug/hotplug.h"
 #include "lunard/config.h"
 #include "lunard/control.h"
+#include "lunard/host.h"
 
 #define LUNAR_VERSION "0.1"
 
@@ -32,8 +34,8 @@ struct daemon {
     struct reactor *reactors[CONFIG_REACTORS_MAX];
     struct loop *loops[CONFIG_REACTORS_MAX]; /* of the reactors */
     unsigned reactor_count;
-    uint64_t incarnation; /* of this run of this host: never used again */
-    int lock_fd;          /* on the state directory: one daemon for each */
+    struct host host; /* this one, and this run of it */
+    int lock_fd;      /* on the state directory: one daemon for each */
     char volumes_path[CONFIG_PATH_BYTES + 32]; /* state files */
     char vms_path[CONFIG_PATH_BYTES + 32];
     struct keep *keep; /* our end of the holder; NULL: there is none */
