@@ -5,6 +5,7 @@
  *   cli_ask.c     ask the daemon            cli_print.c  show what it said
  *   cli_volume.c  work on a LUN without a daemon: format, check, export
  *   cli_disk.c    work on a file: create, info, check, resize
+ *   cli_cluster.c make the key that the hosts of a cluster share
  *
  * Exit status: 0, 1 (failed; one line on standard error), 2 (usage).
  * SPDX-License-Identifier: LGPL-2.1-or-later */
@@ -86,6 +87,7 @@ int cli_disk_create(struct cli *cli);
 int cli_disk_info(struct cli *cli);
 int cli_disk_check(struct cli *cli);
 int cli_disk_resize(struct cli *cli);
+int cli_cluster_key(struct cli *cli);
 int cli_top(struct cli *cli);
 int cli_help(struct cli *cli);
 /* Names and summaries of all commands. */

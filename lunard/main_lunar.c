@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lunard/cli.h"
 
+#include "base/cluster_key.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -122,6 +124,11 @@ const struct cli_command cli_commands[] = {
      "disk stays and works.  virtio-scsi lets no guest refuse: a disk that is\n"
      "mounted there is gone like a pulled cable, so unmount it first.\n"
      "--force does not wait for the guest."},
+    {"cluster key",
+     {TEXT("PATH", "path")}, cli_cluster_key, NULL,
+     "make the secret that the hosts of a cluster share",
+     "In a new file, " CLUSTER_KEY_PATH " if no other is told, and says what\n"
+     "to do with it.  A key that is there already is left alone."},
     {"help",
      {TEXT("COMMAND", "command"), TEXT("SUBCOMMAND", "subcommand")},
      cli_help, NULL,

@@ -61,7 +61,16 @@ printf '[cluster]\nmembership = corosync\nlisten = 127.0.0.1:5678\nkey = %s\n' \
 expect_fail "$key: there is no such file" \
     lunard --config "$dir/cluster.conf" --check-config
 expect_fail "$key: there is no such file" lunard --config "$dir/cluster.conf"
-(umask 077 && printf '%064d\n' 0 >"$key")
+expect_fail 'its directory is missing' lunar cluster key "$dir/none/key"
+(cd "$dir" && umask 0 && lunar cluster key cluster.key) >"$dir/out"
+grep -qF "scp -p $key HOST:$key" "$dir/out"
+grep -qF "key = $key" "$dir/out"
+expect '600 65' stat -c '%a %s' "$key"
+if grep -qf "$key" "$dir/out"; then fail "the key is printed"; fi
+expect_fail "$key: there is a key already" lunar cluster key "$key"
+lunar --json cluster key "$dir/second.key" |
+    jq -e ".path == \"$dir/second.key\"" >/dev/null
+if cmp -s "$key" "$dir/second.key"; then fail "two keys are equal"; fi
 lunard --config "$dir/cluster.conf" --check-config
 chmod 640 "$key"
 expect_fail "$key: mode 0640 lets others at the key" \
