@@ -79,35 +79,40 @@ static enum err check_copies(struct check *c, struct store *lun,
 
 /* -- node blocks ----------------------------------------------------------- */
 
-/* A block that its owner tore says nothing: what it was to claim, nobody has
- * got.  Blank, it is as good as never used. */
-static enum err check_node(struct check *c, struct store *lun, uint32_t slot)
+/* A copy that its owner tore says nothing that the other one lacks: what it was
+ * to claim, nobody has got.  Blank, it is as good as never used. */
+static enum err check_node(struct check *c, struct store *lun,
+                           const struct node_area *area, uint32_t node)
 {
-    uint64_t at = NODE_BLOCKS_AT + (uint64_t)slot * FS_BLOCK_BYTES;
+    static const struct node_disk blank;
     struct diag why = {{0}};
-    struct node_block node;
-    struct node_disk disk;
-    enum err e = store_read_sync(lun, at, &disk, sizeof disk);
+    struct node_block block;
+    uint64_t sequence;
+    uint32_t torn;
+    enum err e = node_area_get(area, c->super.uuid, node, &block, &sequence,
+                               &torn, &why);
 
-    if (!e)
-        e = node_decode(&disk, c->super.uuid, &node, &why);
-    if (!e)
-        return E_OK;
-    check_found(c, c->args->repair, "node block %u: %s", slot + 1,
-                diag_text(&why, e));
-    if (!c->args->repair)
-        return E_OK;
-    memset(&disk, 0, sizeof disk);
-    return store_write_sync(lun, at, &disk, sizeof disk);
+    if (torn)
+        check_found(c, c->args->repair, "node block %u: %s%s", node,
+                    e ? "" : "one copy: ", diag_text(&why, E_CORRUPT));
+    e = E_OK;
+    for (uint32_t copy = 0; copy < NODE_COPIES && !e && c->args->repair; copy++)
+        if (torn >> copy & 1)
+            e = store_write_sync(lun, node_copy_at(node, copy), &blank,
+                                 sizeof blank);
+    return e;
 }
 
 static enum err check_nodes(struct check *c, struct store *lun,
                             struct diag *why)
 {
-    enum err e = E_OK;
+    AUTO(freep) struct node_area *area = calloc(1, sizeof *area);
+    enum err e = area ? E_OK : E_NOMEM;
 
-    for (uint32_t i = 0; i < FS_NODES_MAX && !e; i++)
-        e = check_node(c, lun, i);
+    if (!e)
+        e = store_read_sync(lun, NODE_BLOCKS_AT, area, sizeof *area);
+    for (uint32_t i = 1; i <= FS_NODES_MAX && !e; i++)
+        e = check_node(c, lun, area, i);
     if (!e && c->args->repair)
         e = store_flush_sync(lun);
     return e ? diag_fail(why, e, "node blocks: %s", err_text(e)) : E_OK;

@@ -25,7 +25,11 @@ enum {
     FS_VOLUME_NAME_MAX = 63,  /* bytes; a directory under /ClusterStorage */
     FS_CLUSTER_NAME_MAX = 63, /* bytes */
     FS_HOST_NAME_MAX = 63,    /* bytes; what node blocks say of a host */
-    FS_NODES_MAX = 64         /* node numbers are 1 … 64 */
+    FS_NODES_MAX = 64,        /* node numbers are 1 … 64 */
+    FS_SUPER_COPIES = 3,
+    FS_NODE_COPIES = 2,        /* of each node block, written in turn */
+    FS_NODE_AREA_AT = 2 << 20, /* bytes from the start of the LUN */
+    FS_NODE_AREA_BYTES = FS_NODE_COPIES * FS_NODES_MAX * FS_BLOCK_BYTES
 };
 #define FS_LUN_BYTES_MIN (UINT64_C(64) << 20) /* room for all the fixtures */
 
@@ -63,6 +67,59 @@ struct fs_super_info {
 MUST_CHECK enum err fs_super_probe(struct store *lun,
                                    struct fs_super_info *ret_info,
                                    struct diag *why);
+
+/* -- as bytes, for who reads and writes them with a nexus of its own ---------
+ * What follows is pure: any thread, no I/O, no allocation. */
+
+struct node_block;  /* lockmgr/node_block.h */
+struct node_blocks; /* lockmgr/node_block.h */
+
+/* Of each node block, which copy counted; [node - 1]. */
+struct fs_node_copies {
+    uint64_t sequence[FS_NODES_MAX];
+    uint64_t torn; /* bit (node - 1): the other copy is not valid */
+};
+
+/* All node blocks, out of the FS_NODE_AREA_BYTES at FS_NODE_AREA_AT.
+ *
+ * If ret_copies->torn is not 0, or with E_CHECKSUM or E_CORRUPT: read the area
+ * once more, and judge by that.  A copy that was being written while it was
+ * read may hide that the other one is not the last but one any more.
+ * Errors: E_CHECKSUM, E_CORRUPT, E_NOT_VOLUME: a node has no valid copy, named
+ * in `why`; ret_copies is filled all the same. */
+MUST_CHECK enum err fs_nodes_decode(const void *area, const uint8_t uuid[16],
+                                    struct node_blocks *ret_blocks,
+                                    struct fs_node_copies *ret_copies,
+                                    struct diag *why);
+
+/* One's own block, FS_BLOCK_BYTES to be written and flushed; returns where, in
+ * bytes from the start of the LUN.  `sequence`: 1 more than that of the last
+ * write that was answered, and its flush: who does not know what became of a
+ * write repeats its sequence, and so its place.  Before its first write a run
+ * takes it from fs_nodes_decode(), and then flushes once: what it read may not
+ * be durable yet. */
+uint64_t fs_node_encode(const struct node_block *own, const uint8_t uuid[16],
+                        uint64_t sequence, void *ret_block);
+
+/* Where the copies of the superblock of a volume of this size are, in bytes
+ * from the start of the LUN. */
+void fs_super_places(uint64_t size_bytes, uint64_t ret_at[FS_SUPER_COPIES]);
+
+/* The copy that counts, of those of the volume that were read; NULL: could not
+ * be.  Errors: E_NOT_VOLUME, E_CHECKSUM, E_VERSION, E_CORRUPT: none is valid.
+ */
+MUST_CHECK enum err fs_super_newest(const void *const copies[FS_SUPER_COPIES],
+                                    const uint8_t uuid[16],
+                                    struct fs_super_info *ret_info,
+                                    struct diag *why);
+
+/* What is to follow it, of a new epoch: FS_BLOCK_BYTES, the same for each copy;
+ * to be written one copy after the other, with a flush after each.  `copies`
+ * are read when all others are fenced: they may have changed until then.
+ * Errors: as fs_super_newest(). */
+MUST_CHECK enum err fs_super_next(const void *const copies[FS_SUPER_COPIES],
+                                  const uint8_t uuid[16], uint64_t epoch,
+                                  void *ret_block, struct diag *why);
 
 struct fs_check_args {
     bool repair; /* mend what can be mended without losing data */

@@ -71,7 +71,7 @@ static enum err decode_fencing(const struct node_disk *d, struct node_block *n,
 }
 
 void node_encode(const struct node_block *node, const uint8_t uuid[16],
-                 struct node_disk *ret_disk)
+                 uint64_t sequence, struct node_disk *ret_disk)
 {
     struct node_disk *d = ret_disk;
 
@@ -86,17 +86,20 @@ void node_encode(const struct node_block *node, const uint8_t uuid[16],
     d->epoch = le64_make(node->epoch);
     d->claim = le32_make(node->claim);
     encode_fencing(node, d);
+    d->sequence = le64_make(sequence);
     d->crc = le32_make(block_crc(d));
 }
 
 enum err node_decode(const struct node_disk *disk, const uint8_t uuid[16],
-                     struct node_block *ret_node, struct diag *why)
+                     struct node_block *ret_node, uint64_t *ret_sequence,
+                     struct diag *why)
 {
     struct node_block n = {0};
     enum err e;
 
     if (is_zero(disk, sizeof *disk)) {
         *ret_node = n;
+        *ret_sequence = 0;
         return E_OK;
     }
     if (memcmp(disk->magic, node_magic, sizeof disk->magic) != 0)
@@ -123,12 +126,104 @@ enum err node_decode(const struct node_disk *disk, const uint8_t uuid[16],
     if (e)
         return e;
     *ret_node = n;
+    *ret_sequence = le64_get(disk->sequence);
     return E_OK;
 }
 
-static uint64_t slot_at(uint32_t node)
+/* -- the two copies -------------------------------------------------------- */
+
+uint64_t node_copy_at(uint32_t node, uint64_t sequence)
 {
-    return NODE_BLOCKS_AT + (uint64_t)(node - 1) * FS_BLOCK_BYTES;
+    uint64_t copy = sequence % NODE_COPIES;
+
+    return NODE_BLOCKS_AT + (copy * FS_NODES_MAX + node - 1) * FS_BLOCK_BYTES;
+}
+
+/* One copy, where it should be. */
+static enum err decode_copy(const struct node_area *area,
+                            const uint8_t uuid[16], uint32_t node,
+                            uint32_t copy, struct node_block *ret_node,
+                            uint64_t *ret_sequence, struct diag *why)
+{
+    enum err e = node_decode(&area->block[copy][node - 1], uuid, ret_node,
+                             ret_sequence, why);
+
+    if (!e && ret_node->node &&
+        (ret_node->node != node || *ret_sequence % NODE_COPIES != copy))
+        return diag_fail(why, E_CORRUPT,
+                         "node %u, sequence %" PRIu64 ": not of this place",
+                         ret_node->node, *ret_sequence);
+    return e;
+}
+
+enum err node_area_get(const struct node_area *area, const uint8_t uuid[16],
+                       uint32_t node, struct node_block *ret_node,
+                       uint64_t *ret_sequence, uint32_t *ret_torn,
+                       struct diag *why)
+{
+    struct node_block n;
+    uint64_t sequence;
+    enum err worst = E_OK;
+
+    *ret_node = (struct node_block){0};
+    *ret_sequence = 0;
+    *ret_torn = 0;
+    for (uint32_t copy = 0; copy < NODE_COPIES; copy++) {
+        enum err e = decode_copy(area, uuid, node, copy, &n, &sequence, why);
+
+        if (e) {
+            worst = e;
+            *ret_torn |= 1U << copy;
+        } else if (n.node && (!ret_node->node || sequence > *ret_sequence)) {
+            *ret_node = n;
+            *ret_sequence = sequence;
+        }
+    }
+    /* The second copy is written first: what it tore is not missed. */
+    return ret_node->node || *ret_torn == 2 ? E_OK : worst;
+}
+
+enum err fs_nodes_decode(const void *area, const uint8_t uuid[16],
+                         struct node_blocks *ret_blocks,
+                         struct fs_node_copies *ret_copies, struct diag *why)
+{
+    enum err first = E_OK;
+
+    *ret_copies = (struct fs_node_copies){0};
+    for (uint32_t i = 0; i < FS_NODES_MAX; i++) {
+        struct diag inner = {{0}};
+        uint32_t torn;
+        enum err e = node_area_get(area, uuid, i + 1, &ret_blocks->node[i],
+                                   &ret_copies->sequence[i], &torn, &inner);
+
+        if (torn)
+            ret_copies->torn |= UINT64_C(1) << i;
+        if (e && !first)
+            first = diag_fail(why, e, "node block %u: %s", i + 1, inner.text);
+    }
+    return first;
+}
+
+uint64_t fs_node_encode(const struct node_block *own, const uint8_t uuid[16],
+                        uint64_t sequence, void *ret_block)
+{
+    node_encode(own, uuid, sequence, ret_block);
+    return node_copy_at(own->node, sequence);
+}
+
+/* -- claims of one host alone (I4) ----------------------------------------- */
+
+static enum err read_area(struct store *lun, struct node_area **ret_area)
+{
+    AUTO(freep) struct node_area *area = calloc(1, sizeof *area);
+    enum err e;
+
+    if (!area)
+        return E_NOMEM;
+    e = store_read_sync(lun, NODE_BLOCKS_AT, area, sizeof *area);
+    if (!e)
+        *ret_area = TAKE(area);
+    return e;
 }
 
 /* A claim of this host: its own run, or one that crashed. Incarnations are
@@ -145,20 +240,19 @@ static enum err scan_claims(struct store *lun, const struct super *super,
                             const struct claim_args *args, uint64_t *ret_others,
                             uint64_t *ret_own, struct diag *why)
 {
-    AUTO(freep) struct node_disk *disk = calloc(FS_NODES_MAX, sizeof *disk);
+    AUTO(freep) struct node_area *area = NULL;
     struct node_block n;
-    enum err e;
+    uint64_t sequence;
+    uint32_t torn;
+    enum err e = read_area(lun, &area);
 
-    if (!disk)
-        return E_NOMEM;
     *ret_others = *ret_own = 0;
-    e = store_read_sync(lun, NODE_BLOCKS_AT, disk, FS_NODES_MAX * sizeof *disk);
     if (e)
         return diag_fail(why, e, "node blocks: %s", err_text(e));
     for (uint32_t i = 0; i < FS_NODES_MAX; i++) {
-        e = node_decode(&disk[i], super->uuid, &n, why);
+        e = node_area_get(area, super->uuid, i + 1, &n, &sequence, &torn, why);
         if (e && (args->sole || i + 1 == args->node))
-            continue; /* torn by its owner's crash; nobody is there */
+            continue; /* damaged; nobody is there */
         if (e)
             return diag_prefix(why, e, "node block %u", i + 1);
         if (i + 1 == args->node)
@@ -177,20 +271,23 @@ static enum err scan_claims(struct store *lun, const struct super *super,
     return E_OK;
 }
 
-/* What this slot says of whom it fences stays true; a block that its owner's
- * crash tore says nothing. */
+/* What this slot says of whom it fences stays true; of two damaged copies
+ * nothing is left.  What was read is made durable: its other copy is to be
+ * written over. */
 static enum err load_own(struct store *lun, const struct super *super,
-                         uint32_t node, struct node_block *ret_own)
+                         uint32_t node, struct node_block *ret_own,
+                         uint64_t *ret_sequence)
 {
-    struct node_disk disk;
-    struct diag torn;
-    enum err e = store_read_sync(lun, slot_at(node), &disk, sizeof disk);
+    AUTO(freep) struct node_area *area = NULL;
+    struct diag damage;
+    uint32_t torn;
+    enum err e = read_area(lun, &area);
 
     if (e)
         return e;
-    if (node_decode(&disk, super->uuid, ret_own, &torn))
-        *ret_own = (struct node_block){0};
-    return E_OK;
+    (void)!node_area_get(area, super->uuid, node, ret_own, ret_sequence, &torn,
+                         &damage);
+    return store_flush_sync(lun);
 }
 
 static enum err write_claim(struct store *lun, const struct super *super,
@@ -199,15 +296,17 @@ static enum err write_claim(struct store *lun, const struct super *super,
 {
     struct node_block n = {0};
     struct node_disk disk;
-    enum err e = load_own(lun, super, args->node, &n);
+    uint64_t sequence = 0;
+    enum err e = load_own(lun, super, args->node, &n, &sequence);
 
     n.node = args->node;
     n.incarnation = args->incarnation;
     node_block_claim(&n, claim, super->epoch);
     snprintf(n.host, sizeof n.host, "%s", args->host ? args->host : "");
-    node_encode(&n, super->uuid, &disk);
+    node_encode(&n, super->uuid, ++sequence, &disk);
     if (!e)
-        e = store_write_sync(lun, slot_at(args->node), &disk, sizeof disk);
+        e = store_write_sync(lun, node_copy_at(args->node, sequence), &disk,
+                             sizeof disk);
     if (!e)
         e = store_flush_sync(lun);
     if (e)

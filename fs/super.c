@@ -260,13 +260,74 @@ enum err super_load(struct store *lun, struct super *ret_super,
     return E_OK;
 }
 
+/* -- the copies, read and written by others -------------------------------- */
+
+void fs_super_places(uint64_t size_bytes, uint64_t ret_at[FS_SUPER_COPIES])
+{
+    ret_at[0] = 0;
+    ret_at[1] = SUPER_COPY_AT;
+    ret_at[2] = align_down(size_bytes, FS_BLOCK_BYTES) - FS_BLOCK_BYTES;
+}
+
+static enum err newest(const void *const copies[FS_SUPER_COPIES],
+                       const uint8_t uuid[16], struct super *ret_super,
+                       struct diag *why)
+{
+    enum err worst = diag_fail(why, E_NOT_VOLUME, "no copy of a superblock");
+    bool found = false;
+    struct super super;
+
+    for (int i = 0; i < FS_SUPER_COPIES; i++) {
+        struct diag inner = {{0}};
+        enum err e =
+            copies[i] ? super_decode(copies[i], &super, &inner) : E_NOT_VOLUME;
+
+        if (!e && memcmp(super.uuid, uuid, sizeof super.uuid) != 0)
+            continue; /* of a volume that was here before */
+        if (e && e != E_NOT_VOLUME && worst == E_NOT_VOLUME)
+            worst = diag_fail(why, e, "%s", inner.text);
+        if (e || (found && !is_newer(&super, ret_super)))
+            continue;
+        *ret_super = super;
+        found = true;
+    }
+    return found ? E_OK : worst;
+}
+
+enum err fs_super_newest(const void *const copies[FS_SUPER_COPIES],
+                         const uint8_t uuid[16], struct fs_super_info *ret_info,
+                         struct diag *why)
+{
+    struct super super;
+    enum err e = newest(copies, uuid, &super, why);
+
+    if (!e)
+        super_info(&super, ret_info);
+    return e;
+}
+
+enum err fs_super_next(const void *const copies[FS_SUPER_COPIES],
+                       const uint8_t uuid[16], uint64_t epoch, void *ret_block,
+                       struct diag *why)
+{
+    struct super super;
+    enum err e = newest(copies, uuid, &super, why);
+
+    if (e)
+        return e;
+    super.epoch = epoch;
+    super.sequence++;
+    super_encode(&super, ret_block);
+    return E_OK;
+}
+
 enum err super_save(struct store *lun, struct super *super, struct diag *why)
 {
-    const uint64_t at[SUPER_COPIES] = {
-        0, SUPER_COPY_AT, (super->size_blocks - 1) * FS_BLOCK_BYTES};
+    uint64_t at[SUPER_COPIES];
     struct super_disk disk;
     enum err e;
 
+    fs_super_places(super->size_blocks * FS_BLOCK_BYTES, at);
     super->sequence++;
     super_encode(super, &disk);
     /* Copy by copy: a torn write costs one, and the others still agree. */

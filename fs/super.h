@@ -12,11 +12,11 @@
 /* Where things are, in bytes from the start of the LUN. */
 enum {
     SUPER_COPY_AT = 1 << 20, /* the second copy; the third ends the volume */
-    NODE_BLOCKS_AT = 2 << 20,
+    NODE_BLOCKS_AT = FS_NODE_AREA_AT,
     CHUNK0_AT = 4 << 20
 };
 
-enum { SUPER_VERSION = 1, SUPER_COPIES = 3 };
+enum { SUPER_VERSION = 1, SUPER_COPIES = FS_SUPER_COPIES };
 
 /* -- superblock ------------------------------------------------------------ */
 
@@ -131,25 +131,48 @@ struct node_disk {
     le32 claim;
     le32 fencing_count;
     struct node_disk_fencing fencing[FS_NODES_MAX];
-    uint8_t zero[2940];
+    le64 sequence;
+    uint8_t zero[2932];
     le32 crc;
 };
 static_assert(sizeof(struct node_disk) == 4096, "one block");
 static_assert(offsetof(struct node_disk, epoch) == 112, "docs/format.md");
 static_assert(offsetof(struct node_disk, fencing) == 128, "docs/format.md");
+static_assert(offsetof(struct node_disk, sequence) == 1152, "docs/format.md");
 static_assert(offsetof(struct node_disk, crc) == 4092, "docs/format.md");
 
 /* lockmgr/node_block.h says what it means. */
 static_assert((int)FS_NODES_MAX == (int)LM_NODES_MAX, "one block each");
 static_assert((int)FS_HOST_NAME_MAX == (int)LM_HOST_NAME_MAX, "one name");
 
+/* Two copies of each, written in turn: sequence tells which, and which of two
+ * counts.  A volume of before has first copies only, of sequence 0. */
+enum { NODE_COPIES = FS_NODE_COPIES };
+struct node_area {
+    struct node_disk block[NODE_COPIES][FS_NODES_MAX]; /* [][node - 1] */
+};
+static_assert(sizeof(struct node_area) == FS_NODE_AREA_BYTES, "one read");
+
+/* Where the copy of this sequence is, in bytes from the start of the LUN. */
+uint64_t node_copy_at(uint32_t node, uint64_t sequence);
+
 void node_encode(const struct node_block *node, const uint8_t uuid[16],
-                 struct node_disk *ret_disk);
-/* An all-zero block decodes to node 0.
+                 uint64_t sequence, struct node_disk *ret_disk);
+/* An all-zero block decodes to node 0, sequence 0.
  * Errors: E_CORRUPT, E_CHECKSUM; E_NOT_VOLUME for another volume's block. */
 MUST_CHECK enum err node_decode(const struct node_disk *disk,
                                 const uint8_t uuid[16],
-                                struct node_block *ret_node, struct diag *why);
+                                struct node_block *ret_node,
+                                uint64_t *ret_sequence, struct diag *why);
+
+/* The copy that counts of one node; none was ever written: node 0.  ret_torn
+ * (bit per copy): which are no node block of this volume at their place.
+ * Errors: as node_decode(), if none is. */
+MUST_CHECK enum err node_area_get(const struct node_area *area,
+                                  const uint8_t uuid[16], uint32_t node,
+                                  struct node_block *ret_node,
+                                  uint64_t *ret_sequence, uint32_t *ret_torn,
+                                  struct diag *why);
 
 /* A claim by another host that is not marked released is in the way, unless
  * `sole`: the caller keeps all others from the LUN.  One of this host (node and

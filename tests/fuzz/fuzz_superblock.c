@@ -16,6 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct node_disk node;
     } block = {{0}}, again;
     struct node_block node;
+    uint64_t sequence;
     struct super super;
     struct diag why;
 
@@ -27,9 +28,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(super_decode(&again.super, &super, &why) == E_OK);
         ASSERT(super_chunk_blocks(&super, CHUNK_DB) > 0);
     }
-    if (node_decode(&block.node, uuid, &node, &why) == E_OK && node.node) {
-        node_encode(&node, uuid, &again.node);
-        ASSERT(node_decode(&again.node, uuid, &node, &why) == E_OK);
+    if (node_decode(&block.node, uuid, &node, &sequence, &why) == E_OK &&
+        node.node) {
+        node_encode(&node, uuid, sequence, &again.node);
+        ASSERT(node_decode(&again.node, uuid, &node, &sequence, &why) == E_OK);
     }
     return 0;
 }

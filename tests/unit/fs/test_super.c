@@ -174,11 +174,13 @@ static void a_node_block_comes_back_as_it_was_written(void)
 {
     struct node_block n = some_node(), back;
     struct node_disk disk;
+    uint64_t sequence;
     struct diag why;
 
-    node_encode(&n, some_uuid, &disk);
+    node_encode(&n, some_uuid, 5, &disk);
     CHECK_EQ(le32_get(disk.fencing_count), 2);
-    CHECK_OK(node_decode(&disk, some_uuid, &back, &why));
+    CHECK_OK(node_decode(&disk, some_uuid, &back, &sequence, &why));
+    CHECK_EQ(sequence, 5);
     CHECK_MEM(&back, &n, sizeof n);
 }
 
@@ -204,16 +206,117 @@ static void a_node_block_that_fences_nonsense_is_refused(void)
     };
     struct node_block n = some_node(), back;
     struct node_disk disk;
+    uint64_t sequence;
 
     for (size_t i = 0; i < ARRAY_LEN(damage); i++) {
         struct diag why = {{0}};
 
-        node_encode(&n, some_uuid, &disk);
+        node_encode(&n, some_uuid, 0, &disk);
         ((uint8_t *)&disk)[damage[i].at] = damage[i].byte;
         make_crc_right(&disk);
-        CHECK_ERR(node_decode(&disk, some_uuid, &back, &why), E_CORRUPT);
+        CHECK_ERR(node_decode(&disk, some_uuid, &back, &sequence, &why),
+                  E_CORRUPT);
         CHECK_CONTAINS(why.text, "fenc");
     }
+}
+
+/* All node blocks, but only node 3 has ever written. */
+static struct node_area area;
+static struct node_blocks blocks;
+static struct fs_node_copies copies;
+
+static void write_copy(const struct node_block *n, uint64_t sequence)
+{
+    uint64_t at = fs_node_encode(
+        n, some_uuid, sequence,
+        (uint8_t *)&area + (node_copy_at(n->node, sequence) - FS_NODE_AREA_AT));
+
+    CHECK_EQ(at, node_copy_at(n->node, sequence));
+}
+
+static enum err decode_area(struct diag *why)
+{
+    *why = (struct diag){{0}};
+    return fs_nodes_decode(&area, some_uuid, &blocks, &copies, why);
+}
+
+static void a_volume_with_first_copies_only_is_read(void)
+{
+    struct node_block n = some_node();
+    struct diag why;
+
+    memset(&area, 0, sizeof area);
+    write_copy(&n, 0);
+    CHECK_OK(decode_area(&why));
+    CHECK_EQ(copies.torn, 0);
+    CHECK_EQ(copies.sequence[2], 0);
+    CHECK_MEM(&blocks.node[2], &n, sizeof n);
+    CHECK_EQ(blocks.node[0].node, 0);
+}
+
+/* Power fails at any sector of any of some writes: what was answered is there.
+ */
+static void a_torn_write_loses_nothing_that_was_answered(void)
+{
+    struct node_block n = some_node();
+    struct node_area whole;
+    struct diag why;
+
+    memset(&area, 0, sizeof area);
+    for (uint64_t sequence = 1; sequence < 6; sequence++) {
+        uint8_t *block =
+            (uint8_t *)&area + (node_copy_at(3, sequence) - FS_NODE_AREA_AT);
+        struct node_area before = area;
+
+        n.epoch = sequence;
+        write_copy(&n, sequence);
+        whole = area;
+        for (uint32_t sector = 1; sector < 8; sector++) {
+            memcpy(block + (size_t)sector * 512,
+                   (uint8_t *)&before + (block - (uint8_t *)&area) +
+                       (size_t)sector * 512,
+                   FS_BLOCK_BYTES - (size_t)sector * 512);
+            CHECK_OK(decode_area(&why));
+            CHECK_EQ(blocks.node[2].epoch, sequence - 1);
+            CHECK_EQ(copies.sequence[2], sequence - 1);
+            CHECK_EQ(copies.torn, 1 << 2);
+            area = whole;
+        }
+        CHECK_OK(decode_area(&why));
+        CHECK_EQ(blocks.node[2].epoch, sequence);
+        CHECK_EQ(copies.torn, 0);
+    }
+}
+
+static void a_node_block_without_a_valid_copy_is_corrupt(void)
+{
+    struct node_block n = some_node();
+    struct diag why;
+
+    memset(&area, 0, sizeof area);
+    write_copy(&n, 1);
+    write_copy(&n, 2);
+    area.block[0][2].epoch = area.block[1][2].epoch = le64_make(99);
+    CHECK_ERR(decode_area(&why), E_CHECKSUM);
+    CHECK_CONTAINS(why.text, "node block 3");
+    memset(&area.block[1][2], 0, sizeof area.block[1][2]);
+    CHECK_ERR(decode_area(&why), E_CHECKSUM); /* a volume of before */
+}
+
+static void a_node_block_elsewhere_than_at_its_place_does_not_count(void)
+{
+    struct node_block n = some_node();
+    struct diag why;
+
+    memset(&area, 0, sizeof area);
+    write_copy(&n, 4);
+    area.block[0][5] = area.block[0][2]; /* another node's */
+    CHECK_ERR(decode_area(&why), E_CORRUPT);
+    memset(&area.block[0][5], 0, sizeof area.block[0][5]);
+    area.block[1][2] = area.block[0][2]; /* the other copy's */
+    CHECK_OK(decode_area(&why));
+    CHECK_EQ(copies.sequence[2], 4);
+    CHECK_EQ(copies.torn, 1 << 2);
 }
 
 static void a_claim_keeps_what_the_block_says_of_the_fenced(void)
@@ -221,24 +324,63 @@ static void a_claim_keeps_what_the_block_says_of_the_fenced(void)
     const struct claim_args h3 = {3, "h3", 8, false};
     struct node_block n = some_node(), back;
     struct super super = some_super();
-    struct node_disk disk;
+    uint64_t sequence;
+    uint32_t torn;
     struct diag why;
     struct world w;
     struct store *lun;
-    uint64_t at = NODE_BLOCKS_AT + 2 * FS_BLOCK_BYTES;
 
     world_init(&w);
     lun = new_lun(64 * MIB);
-    node_encode(&n, super.uuid, &disk);
-    store_mem_poke(lun, at, &disk, sizeof disk);
+    node_encode(&n, super.uuid, 0, &area.block[0][2]);
+    store_mem_poke(lun, NODE_BLOCKS_AT + 2 * FS_BLOCK_BYTES, &area.block[0][2],
+                   FS_BLOCK_BYTES);
     CHECK_OK(claim_take(lun, &super, &h3, &why));
     CHECK_OK(claim_release(lun, &super, &h3, &why));
-    CHECK_OK(store_read_sync(lun, at, &disk, sizeof disk));
-    CHECK_OK(node_decode(&disk, super.uuid, &back, &why));
+    CHECK_OK(store_read_sync(lun, NODE_BLOCKS_AT, &area, sizeof area));
+    CHECK_OK(
+        node_area_get(&area, super.uuid, 3, &back, &sequence, &torn, &why));
+    CHECK_EQ(sequence, 2);
+    CHECK_EQ(torn, 0);
     CHECK_MEM(back.fencing, n.fencing, sizeof n.fencing);
     CHECK_EQ(back.claim, CLAIM_RELEASED);
     store_close(lun);
     world_fini(&w);
+}
+
+/* -- superblock copies as bytes -------------------------------------------- */
+
+static void the_next_superblock_has_the_new_epoch_and_all_else(void)
+{
+    struct super super = some_super(), next;
+    struct super_disk disk[FS_SUPER_COPIES], block;
+    const void *as_read[FS_SUPER_COPIES] = {&disk[0], &disk[1], &disk[2]};
+    uint64_t at[FS_SUPER_COPIES];
+    struct fs_super_info info;
+    struct diag why = {{0}};
+
+    super_encode(&super, &disk[0]);
+    super.sequence++; /* the first copy is out of date */
+    super_encode(&super, &disk[1]);
+    super.epoch += 100;
+    super.uuid[0] ^= 1;
+    super_encode(&super, &disk[2]); /* of an earlier volume */
+    super.epoch -= 100;
+    super.uuid[0] ^= 1;
+    CHECK_OK(fs_super_newest(as_read, super.uuid, &info, &why));
+    CHECK_EQ(info.epoch, super.epoch);
+    CHECK_OK(fs_super_next(as_read, super.uuid, 77, &block, &why));
+    CHECK_OK(super_decode(&block, &next, &why));
+    CHECK_EQ(next.epoch, 77);
+    CHECK_EQ(next.sequence, super.sequence + 1);
+    next.epoch = super.epoch;
+    next.sequence = super.sequence;
+    CHECK_MEM(&next, &super, sizeof next);
+    as_read[0] = NULL; /* a bad sector */
+    disk[1].crc = le32_make(0);
+    CHECK_ERR(fs_super_next(as_read, super.uuid, 77, &block, &why), E_CHECKSUM);
+    fs_super_places(info.size_bytes, at);
+    CHECK_EQ(at[2], info.size_bytes - FS_BLOCK_BYTES);
 }
 
 static void each_start_has_a_higher_epoch(void)
@@ -393,6 +535,11 @@ static const struct test tests[] = {
     TEST(a_claim_keeps_other_hosts_out_until_it_is_released),
     TEST(a_node_block_comes_back_as_it_was_written),
     TEST(a_node_block_that_fences_nonsense_is_refused),
+    TEST(a_volume_with_first_copies_only_is_read),
+    TEST(a_torn_write_loses_nothing_that_was_answered),
+    TEST(a_node_block_without_a_valid_copy_is_corrupt),
+    TEST(a_node_block_elsewhere_than_at_its_place_does_not_count),
+    TEST(the_next_superblock_has_the_new_epoch_and_all_else),
     TEST(a_claim_keeps_what_the_block_says_of_the_fenced),
     TEST(each_start_has_a_higher_epoch),
     TEST(format_refuses_what_it_cannot_or_should_not_do),
