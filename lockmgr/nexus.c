@@ -150,7 +150,12 @@ static void on_blocks(struct nexus *n, const struct nexus_event *ev,
 {
     const struct node_block *own = &ev->blocks->node[n->args.me.node - 1];
 
-    switch (node_blocks_standing(ev->blocks, n->args.me, n->args.turn)) {
+    if (node_blocks_learn(ev->blocks, &n->fenced)) {
+        ask(n, fx, n->state, NEXUS_DO_READ_BLOCKS);
+        return;
+    }
+    switch (node_blocks_standing(ev->blocks, &n->fenced, n->args.me,
+                                 n->args.turn)) {
     case STANDING_FENCED: end_run(n, fx); return;
     case STANDING_PATH_FENCED: ask_consent(n, fx); return;
     case STANDING_GOOD: break;

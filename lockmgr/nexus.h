@@ -5,7 +5,9 @@
  * read, and no block names its key or its run, and the LUN is reserved as it
  * should be.  In this order a fenced node cannot come back (F2): either its
  * REGISTER was before the fencer's block, then PREEMPT removes the key; or it
- * reads its name.  RESERVATION CONFLICT means: stop and look.
+ * reads its name.  A name whose author is fenced itself is void, but only if it
+ * is still there in a second read (node_block.h).  RESERVATION CONFLICT means:
+ * stop and look.
  *
  * REGISTER waits until every earlier command on this session was answered: a
  * write that was sent under the old key must not run under the new one (I13),
@@ -68,7 +70,7 @@
     X(NEXUS_DO_REGISTER,         "[t] nothing else out: REGISTER AND IGNORE")  \
     X(NEXUS_DO_RECHECK,          "[t] REGISTER key over key: makes none")      \
     X(NEXUS_DO_READ_BLOCKS,      "[t] read all node blocks on this nexus")     \
-    X(NEXUS_DO_WRITE_BLOCK,      "[t] node_block_join(mine, run, key), flush") \
+    X(NEXUS_DO_WRITE_BLOCK,      "[t] node_block_join(mine, …), then flush")   \
     X(NEXUS_DO_READ_RESERVATION, "[t] READ RESERVATION")                       \
     X(NEXUS_DO_READ_KEYS,        "[t] READ KEYS, with room for `room`")        \
     X(NEXUS_DO_ASK_CONSENT,      "whoever coordinates, until CONSENTED")       \
@@ -106,11 +108,12 @@ struct nexus_args {
 
 struct nexus {
     enum nexus_state state;
-    struct nexus_args args; /* turn grows by consent */
-    bool registered;        /* REGISTER of this turn was once answered */
-    bool gave_up_key;       /* RETIRED: only a new one will do */
-    uint32_t room;          /* for keys */
-    uint32_t ticket;        /* of the question that is out */
+    struct nexus_args args;    /* turn grows by consent */
+    bool registered;           /* REGISTER of this turn was once answered */
+    bool gave_up_key;          /* RETIRED: only a new one will do */
+    uint32_t room;             /* for keys */
+    uint32_t ticket;           /* of the question that is out */
+    struct node_fenced fenced; /* as read so far; for node_block_join() */
 };
 
 struct nexus_event {

@@ -14,25 +14,55 @@ static bool is_beyond(const struct node_fencing *a,
     return a->state > b->state;
 }
 
-/* Is the fence of the run that wrote this block recorded as done? */
-static bool author_is_fenced(const struct node_blocks *blocks,
-                             const struct node_block *author)
+static bool is_fenced(const struct node_fenced *fenced,
+                      const struct node_block *author)
 {
-    struct lm_run run = {author->node, author->incarnation};
+    return author->node &&
+           author->incarnation <= fenced->incarnation[author->node - 1];
+}
 
-    for (uint32_t i = 0; author->node && i < LM_NODES_MAX; i++) {
-        const struct node_fencing *f =
-            &blocks->node[i].fencing[author->node - 1];
-        struct lm_target fence = {.run = f->run, .turn = f->turn};
-
-        if (f->state != FENCING_NAMED &&
-            lm_target_covers(&fence, run, LM_TURN_ALL))
+static bool names_somebody(const struct node_block *author)
+{
+    for (uint32_t i = 0; i < LM_NODES_MAX; i++)
+        if (author->fencing[i].run.node &&
+            author->fencing[i].state == FENCING_NAMED)
             return true;
-    }
     return false;
 }
 
+/* Who is fenced, as this read shows it. */
+static void add_fenced(const struct node_block *author,
+                       struct node_fenced *fenced)
+{
+    for (uint32_t i = 0; i < LM_NODES_MAX; i++) {
+        const struct node_fencing *f = &author->fencing[i];
+
+        if (f->run.node && f->turn == LM_TURN_ALL && f->state != FENCING_NAMED)
+            fenced->incarnation[i] =
+                max_u64(fenced->incarnation[i], f->run.incarnation);
+    }
+}
+
+bool node_blocks_learn(const struct node_blocks *blocks,
+                       struct node_fenced *fenced)
+{
+    struct node_fenced before = *fenced;
+    bool is_new = false;
+
+    for (uint32_t i = 0; i < LM_NODES_MAX; i++)
+        add_fenced(&blocks->node[i], fenced);
+    for (uint32_t i = 0; i < LM_NODES_MAX; i++) {
+        const struct node_block *author = &blocks->node[i];
+
+        if (is_fenced(fenced, author) && !is_fenced(&before, author) &&
+            names_somebody(author))
+            is_new = true;
+    }
+    return is_new;
+}
+
 struct node_fencing node_blocks_fencing(const struct node_blocks *blocks,
+                                        const struct node_fenced *fenced,
                                         uint32_t node)
 {
     struct node_fencing furthest = {0};
@@ -42,8 +72,7 @@ struct node_fencing node_blocks_fencing(const struct node_blocks *blocks,
 
         if (!f->run.node || !is_beyond(f, &furthest))
             continue;
-        if (f->state == FENCING_NAMED &&
-            author_is_fenced(blocks, &blocks->node[i]))
+        if (f->state == FENCING_NAMED && is_fenced(fenced, &blocks->node[i]))
             continue;
         furthest = *f;
     }
@@ -51,9 +80,10 @@ struct node_fencing node_blocks_fencing(const struct node_blocks *blocks,
 }
 
 enum node_standing node_blocks_standing(const struct node_blocks *blocks,
+                                        const struct node_fenced *fenced,
                                         struct lm_run run, uint32_t turn)
 {
-    struct node_fencing f = node_blocks_fencing(blocks, run.node);
+    struct node_fencing f = node_blocks_fencing(blocks, fenced, run.node);
     struct lm_target fence = {.run = f.run, .turn = f.turn};
 
     if (blocks->node[run.node - 1].incarnation > run.incarnation)
@@ -67,7 +97,8 @@ enum node_standing node_blocks_standing(const struct node_blocks *blocks,
 uint64_t node_blocks_incarnation(const struct node_blocks *blocks,
                                  uint32_t node)
 {
-    struct node_fencing f = node_blocks_fencing(blocks, node);
+    static const struct node_fenced nobody;
+    struct node_fencing f = node_blocks_fencing(blocks, &nobody, node);
 
     return max_u64(f.run.incarnation, blocks->node[node - 1].incarnation);
 }
@@ -81,10 +112,10 @@ uint64_t node_blocks_epoch(const struct node_blocks *blocks)
     return epoch;
 }
 
-void node_block_join(struct node_block *own, const struct node_blocks *blocks,
+void node_block_join(struct node_block *own, const struct node_fenced *fenced,
                      struct lm_run run, uint64_t key)
 {
-    bool is_void = author_is_fenced(blocks, own);
+    bool is_void = is_fenced(fenced, own);
 
     if (own->incarnation != run.incarnation) {
         if (own->claim == CLAIM_HELD)

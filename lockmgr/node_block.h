@@ -42,13 +42,30 @@ struct node_blocks {
 
 /* -- questions ------------------------------------------------------------- */
 
-/* The furthest fence of `node` that any block speaks of, and of equally far
- * ones the most advanced; run.node 0: none.
+/* Runs whose fence was read as done: of each node those up to this incarnation;
+ * [node - 1].  It only grows. */
+struct node_fenced {
+    uint64_t incarnation[LM_NODES_MAX];
+};
+
+/* Two nodes may name each other: then PREEMPT decides, and who lost is fenced.
+ * What the loser named and did not finish is void: it can finish no more.
  *
- * Two nodes may name each other: then PREEMPT decides, and who lost is fenced.
- * What the loser named and did not finish is void from when its own fence is
- * recorded: it can finish no more. */
+ * But blocks are not read at one instant: what it had named may have been done
+ * after its block was read, and before the block was that says that it is
+ * fenced.  So void is only what a read shows that was begun after an earlier
+ * one had shown the author as fenced (docs/model.md).
+ *
+ * Learns from a read who is fenced.  True: something in it is void by what was
+ * learned only now: read all again, and judge by that.  It ends: each time
+ * somebody else must have been fenced meanwhile. */
+MUST_CHECK bool node_blocks_learn(const struct node_blocks *blocks,
+                                  struct node_fenced *fenced);
+
+/* The furthest fence of `node` that any block speaks of, and of equally far
+ * ones the most advanced, without what is void; run.node 0: none. */
 struct node_fencing node_blocks_fencing(const struct node_blocks *blocks,
+                                        const struct node_fenced *fenced,
                                         uint32_t node);
 
 /* How (run, turn) stands after all blocks were read (F2). */
@@ -58,10 +75,11 @@ enum node_standing {
     STANDING_FENCED       /* the run is over: named, or a later one has begun */
 };
 enum node_standing node_blocks_standing(const struct node_blocks *blocks,
+                                        const struct node_fenced *fenced,
                                         struct lm_run run, uint32_t turn);
 
-/* The highest incarnation of `node` that is spoken of: a new run takes more
- * (F23). */
+/* The highest incarnation of `node` that is spoken of, void or not: a new run
+ * takes more (F23). */
 uint64_t node_blocks_incarnation(const struct node_blocks *blocks,
                                  uint32_t node);
 /* The highest epoch claimed or released. */
@@ -71,8 +89,8 @@ uint64_t node_blocks_epoch(const struct node_blocks *blocks);
 
 /* A run begins, or has a new key.  A claim of the run before it is released:
  * that process has ended, and opening the LUN drained it (I13, F20).  What it
- * named and is void goes. */
-void node_block_join(struct node_block *own, const struct node_blocks *blocks,
+ * named and is void, by what the nexus knows (nexus.fenced), goes. */
+void node_block_join(struct node_block *own, const struct node_fenced *fenced,
                      struct lm_run run, uint64_t key);
 void node_block_claim(struct node_block *own, enum claim claim, uint64_t epoch);
 /* Name `target` (not foreign).  Never takes back a fence that goes further. */

@@ -179,6 +179,7 @@ struct takeover {
     uint64_t foreign;   /* a stranger's key that is being fenced; 0: none */
     uint32_t room;      /* for keys */
     uint32_t ticket;    /* of the question that is out */
+    struct node_fenced fenced;               /* as read in node blocks so far */
     struct takeover_peer peer[LM_NODES_MAX]; /* [node - 1] */
 };
 

@@ -54,12 +54,16 @@ static enum claim_verdict judge_claim(const struct takeover *t,
 
 static void on_claim_checked(struct takeover *t,
                              const struct takeover_event *ev,
-                             struct takeover_effects *fx)
+                             struct takeover_effects *fx, bool is_new)
 {
     switch (judge_claim(t, ev)) {
     case CLAIM_YIELDS: takeover_give_up(t, fx, 0); break;
     case CLAIM_ANEW: takeover_claim(t, fx); break;
     case CLAIM_STANDS:
+        if (is_new) {
+            takeover_ask(t, fx, TAKEOVER_CLAIM_CHECK, TAKEOVER_DO_READ_BLOCKS);
+            break;
+        }
         peers_take_blocks(t, ev->blocks);
         takeover_ask(t, fx, TAKEOVER_RESERVE_READ,
                      TAKEOVER_DO_READ_RESERVATION);
@@ -70,12 +74,17 @@ static void on_claim_checked(struct takeover *t,
 void takeover_on_blocks(struct takeover *t, const struct takeover_event *ev,
                         struct takeover_effects *fx)
 {
-    if (ev->answer != LUN_OK)
+    bool is_new;
+
+    if (ev->answer != LUN_OK) {
         takeover_lun_failed(t, fx, ev->answer);
-    else if (t->state == TAKEOVER_CLAIM_READ)
+        return;
+    }
+    is_new = node_blocks_learn(ev->blocks, &t->fenced);
+    if (t->state == TAKEOVER_CLAIM_READ)
         on_claim_read(t, ev, fx);
     else
-        on_claim_checked(t, ev, fx);
+        on_claim_checked(t, ev, fx, is_new);
 }
 
 /* -- steps that several states lead to ------------------------------------- */

@@ -134,7 +134,7 @@ void peers_take_blocks(struct takeover *t, const struct node_blocks *blocks)
         struct lm_run run = {node, b->incarnation};
         struct takeover_peer *p = peer_of(t, node);
 
-        p->recorded = node_blocks_fencing(blocks, node);
+        p->recorded = node_blocks_fencing(blocks, &t->fenced, node);
         p->block_incarnation = b->incarnation;
         if (is_recorded(p, p->fence.run, p->fence.turn))
             p->fence = (struct lm_target){0};

@@ -82,7 +82,7 @@ struct block_change {
     struct list node;
     void (*apply)(struct block_change *change, struct node_block *own);
     bool own; /* the nexus' */
-    const struct node_blocks *blocks;
+    const struct node_fenced *fenced;
     struct lm_run run;
     uint64_t key, epoch;
     enum claim claim;
@@ -137,7 +137,6 @@ struct volume {
     struct fence_job *fence[NODE_FENCES_MAX];
     struct node_block own;
     bool own_known;
-    const struct node_blocks *blocks; /* as the nexus read them last */
     struct node_message sent[SIM_SENDERS][MSG_LAST_REPEATED + 1];
     struct list pending; /* questions, for when the nexus is admitted */
     struct list changes; /* the first one is being written */

@@ -308,7 +308,6 @@ static void on_blocks(struct ask *a, enum lun_answer answer)
         v->own = blocks->node[v->node->me.node - 1];
         v->block_version = last ? last->author.version : 0;
     }
-    v->blocks = blocks;
     lun_nexus(v, &(struct nexus_event){.kind = NEXUS_EV_BLOCKS_READ,
                                        .ticket = a->ticket,
                                        .answer = answer,
@@ -347,7 +346,7 @@ static void on_keys(struct ask *a, enum lun_answer answer)
 
 static void apply_join(struct block_change *change, struct node_block *own)
 {
-    node_block_join(own, change->blocks, change->run, change->key);
+    node_block_join(own, change->fenced, change->run, change->key);
 }
 
 static void do_register(struct volume *v, const struct nexus_effect *fx)
@@ -406,7 +405,7 @@ static void carry_out(struct volume *v, const struct nexus_effect *fx)
         lun_change_block(v,
                          &(struct block_change){.apply = apply_join,
                                                 .own = true,
-                                                .blocks = v->blocks,
+                                                .fenced = &v->nexus.fenced,
                                                 .run = fx->run,
                                                 .key = fx->key,
                                                 .ticket = fx->ticket,

@@ -59,7 +59,7 @@ static void ask_for_nexus(struct cluster *c, struct node *n,
     cmd->ticket = fx->ticket;
     cmd->key = fx->key;
     if (kind == COMMAND_WRITE_BLOCK) {
-        node_block_join(&n->own, &c->lun.blocks, fx->run, fx->key);
+        node_block_join(&n->own, &n->nexus.fenced, fx->run, fx->key);
         cmd->block = n->own;
     }
 }

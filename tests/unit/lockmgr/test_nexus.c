@@ -76,7 +76,7 @@ static void name_me(uint32_t by, uint32_t turn, enum fencing_state state)
 
 static void own_block_is_written(void)
 {
-    node_block_join(&blocks.node[me.node - 1], &blocks, me, nexus_key(&n));
+    node_block_join(&blocks.node[me.node - 1], &n.fenced, me, nexus_key(&n));
 }
 
 /* From nothing to OPEN, as on the first mount of a good LUN. */
@@ -205,6 +205,76 @@ static void f2_a_later_run_of_the_node_ends_the_earlier(void)
     hear(NEXUS_EV_REGISTERED);
     hear(NEXUS_EV_BLOCKS_READ);
     is_in(NEXUS_FENCED);
+}
+
+/* Node 1 named me; node 3 says that the fence of node 1 is done. */
+static void read_a_name_of_a_fenced_run(void)
+{
+    struct lm_target author = {
+        .run = {1, 1},
+          .turn = LM_TURN_ALL
+    };
+
+    setup();
+    hear(NEXUS_EV_UP);
+    hear(NEXUS_EV_REGISTERED);
+    name_me(1, LM_TURN_ALL, FENCING_NAMED);
+    node_block_name(&blocks.node[2], &author, FENCING_DONE);
+    hear(NEXUS_EV_BLOCKS_READ);
+    is_in(NEXUS_READING);
+    CU_ASSERT_TRUE(does(NEXUS_DO_READ_BLOCKS));
+}
+
+static void f2_what_a_fenced_run_named_is_void_when_read_twice(void)
+{
+    read_a_name_of_a_fenced_run();
+    hear(NEXUS_EV_BLOCKS_READ);
+    is_in(NEXUS_WRITING);
+}
+
+/* Its block was read, then it did it, then the block of node 3 was read. */
+static void f2_what_a_fenced_run_had_done_is_found_in_the_second_read(void)
+{
+    read_a_name_of_a_fenced_run();
+    name_me(1, LM_TURN_ALL, FENCING_DONE);
+    hear(NEXUS_EV_BLOCKS_READ);
+    is_in(NEXUS_FENCED);
+}
+
+static void f2_another_name_that_becomes_void_is_read_again_too(void)
+{
+    struct lm_target author = {
+        .run = {4, 1},
+          .turn = LM_TURN_ALL
+    };
+
+    read_a_name_of_a_fenced_run();
+    name_me(4, LM_TURN_ALL, FENCING_NAMED);
+    node_block_name(&blocks.node[2], &author, FENCING_DONE);
+    hear(NEXUS_EV_BLOCKS_READ);
+    is_in(NEXUS_READING);
+    hear(NEXUS_EV_BLOCKS_READ);
+    is_in(NEXUS_WRITING);
+}
+
+static void a_run_drops_what_an_earlier_one_named_only_if_it_is_void(void)
+{
+    struct node_fenced fenced = {{0}};
+    struct node_block own = {.node = me.node, .incarnation = 9};
+    struct lm_target target = {
+        .run = {1, 1},
+          .turn = LM_TURN_ALL
+    };
+
+    node_block_name(&own, &target, FENCING_NAMED);
+    node_block_join(&own, &fenced, (struct lm_run){me.node, 10}, 0);
+    CHECK_EQ(own.fencing[0].run.incarnation, 1);
+    fenced.incarnation[me.node - 1] = 9; /* not the run that has it now */
+    node_block_join(&own, &fenced, (struct lm_run){me.node, 11}, 0);
+    CHECK_EQ(own.fencing[0].run.incarnation, 1);
+    fenced.incarnation[me.node - 1] = 11;
+    node_block_join(&own, &fenced, (struct lm_run){me.node, 12}, 0);
+    CHECK_EQ(own.fencing[0].run.incarnation, 0);
 }
 
 static void f2_a_fenced_nexus_stays_fenced(void)
@@ -341,6 +411,10 @@ static const struct test tests[] = {
     TEST(f2_an_answer_from_before_the_pause_is_not_heard),
     TEST(f2_a_conflict_is_no_proof_of_a_fence),
     TEST(f2_a_later_run_of_the_node_ends_the_earlier),
+    TEST(f2_what_a_fenced_run_named_is_void_when_read_twice),
+    TEST(f2_what_a_fenced_run_had_done_is_found_in_the_second_read),
+    TEST(f2_another_name_that_becomes_void_is_read_again_too),
+    TEST(a_run_drops_what_an_earlier_one_named_only_if_it_is_void),
     TEST(f2_a_fenced_nexus_stays_fenced),
     TEST(m5_after_a_reset_the_registration_is_proved_not_made),
     TEST(f12_without_reservation_no_data_is_written),

@@ -31,7 +31,8 @@ static void joins(uint32_t node)
 {
     struct node_block *own = &blocks.node[node - 1];
 
-    node_block_join(own, &blocks, run_of(node), key_of(node));
+    node_block_join(own, &(struct node_fenced){{0}}, run_of(node),
+                    key_of(node));
     listed[listed_count++] = key_of(node);
 }
 
@@ -276,6 +277,49 @@ static void f10_the_superblock_counts_as_a_claim(void)
     sees(7);
     claim_epoch();
     CHECK_EQ(t.epoch, 42);
+}
+
+/* Node 2 named node 3 and was fenced, by node 4: what is left of it?  Seen from
+ * the check of a claim; `read_once`: the claim had read it, too. */
+static void check_with_a_name_of_a_fenced_run(bool read_once)
+{
+    struct lm_target author = {.run = run_of(2), .turn = LM_TURN_ALL};
+    struct lm_target victim = {.run = run_of(3), .turn = LM_TURN_ALL};
+
+    setup();
+    sees(0xd);
+    if (!read_once)
+        claim_epoch();
+    node_block_name(&blocks.node[1], &victim, FENCING_NAMED);
+    node_block_name(&blocks.node[3], &author, FENCING_DONE);
+    if (read_once)
+        claim_epoch();
+    hear(TAKEOVER_EV_BLOCKS_READ);
+}
+
+static void f10_what_a_fenced_run_named_is_void_when_read_twice(void)
+{
+    for (int read_once = 0; read_once < 2; read_once++) {
+        check_with_a_name_of_a_fenced_run(read_once);
+        if (!read_once) {
+            is_in(TAKEOVER_CLAIM_CHECK);
+            CU_ASSERT_PTR_NOT_NULL(does(TAKEOVER_DO_READ_BLOCKS));
+            hear(TAKEOVER_EV_BLOCKS_READ);
+        }
+        is_in(TAKEOVER_RESERVE_READ);
+        CU_ASSERT_TRUE(takeover_knows(&t, run_of(3)));
+    }
+}
+
+static void f10_what_a_fenced_run_had_done_is_found_in_the_second_read(void)
+{
+    struct lm_target victim = {.run = run_of(3), .turn = LM_TURN_ALL};
+
+    check_with_a_name_of_a_fenced_run(false);
+    node_block_name(&blocks.node[1], &victim, FENCING_DONE);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    is_in(TAKEOVER_RESERVE_READ);
+    CU_ASSERT_FALSE(takeover_knows(&t, run_of(3)));
 }
 
 static void f10_a_higher_announcement_ends_it_at_any_step(void)
@@ -659,6 +703,8 @@ static const struct test tests[] = {
     TEST(f10_a_higher_claim_of_a_live_node_makes_me_yield),
     TEST(f10_an_epoch_that_another_wrote_too_is_nobodys),
     TEST(f10_the_superblock_counts_as_a_claim),
+    TEST(f10_what_a_fenced_run_named_is_void_when_read_twice),
+    TEST(f10_what_a_fenced_run_had_done_is_found_in_the_second_read),
     TEST(f10_a_higher_announcement_ends_it_at_any_step),
     TEST(a_fence_at_any_step_ends_it_for_good),
     TEST(f5_a_report_closes_the_epoch),
