@@ -41,6 +41,19 @@ static size_t utf8_bytes(const uint8_t *at)
     return 0;
 }
 
+bool json_text_is_utf8(const char *text)
+{
+    const uint8_t *at = (const uint8_t *)text;
+    size_t n;
+
+    for (; *at; at += n) {
+        n = utf8_bytes(at);
+        if (!n)
+            return false;
+    }
+    return true;
+}
+
 json_t *json_text(const char *text)
 {
     json_t *string = json_string(text);

@@ -5,10 +5,14 @@
 #define LUNAR_BASE_JSONTEXT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* A string with a '?' for each byte that is not part of a UTF-8 character
  * (RFC 3629): also of one that was cut off.  For json_pack(): "s:o".
  * Returns NULL: out of memory.  Context: any thread. */
 json_t *json_text(const char *text);
+
+/* Can it be a JSON string as it is? */
+bool json_text_is_utf8(const char *text);
 
 #endif

@@ -6,6 +6,7 @@
  *   host.c          host.json: which host, which run
  *   daemon.c        start and stop everything, in order
  *   volumes.c       the volumes this host knows: LUN + coordinator + client
+ *   table.c         the volumes that a cluster knows: the rules (pure)
  *   files.c         a path below the root -> an open file with its handle
  *   control.c       the control socket          commands.c  what it can do
  *

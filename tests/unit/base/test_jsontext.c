@@ -35,9 +35,19 @@ static void what_utf8_forbids_is_no_character(void)
     expect_text("\xf4\x90\x80\x80", "????"); /* above U+10FFFF */
 }
 
+static void text_that_would_change_is_told(void)
+{
+    CHECK_EQ(json_text_is_utf8(""), true);
+    CHECK_EQ(json_text_is_utf8("käse \xf0\x9f\x92\xbe"), true);
+    CHECK_EQ(json_text_is_utf8("k\xff"), false);
+    CHECK_EQ(json_text_is_utf8("cut \xe2\x80"), false);
+    CHECK_EQ(json_text_is_utf8("\xc0\xaf"), false);
+}
+
 static const struct test tests[] = {
     TEST(text_stays_as_it_is),
     TEST(bytes_that_are_no_character_are_question_marks),
     TEST(what_utf8_forbids_is_no_character),
+    TEST(text_that_would_change_is_told),
 };
 TEST_SUITE("base/jsontext", tests);
