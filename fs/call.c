@@ -19,6 +19,16 @@ void fs_call_fini(struct fs_call *call)
     memset(&call->reply, 0, sizeof call->reply);
 }
 
+void fs_calls_take(struct list *from, const struct fs_link *via,
+                   struct list *to)
+{
+    list_for_each (node, from)
+        if (!via || container_of(node, struct fs_call, link)->via == via) {
+            list_remove(node);
+            list_push_back(to, node);
+        }
+}
+
 void fs_link_send(struct fs_link *link, struct fs_call *call)
 {
     ASSERT(loop_self() != NULL);

@@ -42,6 +42,7 @@ struct fs_call {
     /* private to the link */
     struct fs_sender sender;
     uint64_t tag;
+    bool remote;
     struct fs_link *via;
     struct loop *from;
     struct task task;
@@ -52,6 +53,10 @@ struct fs_call {
 void fs_call_init(struct fs_call *call, fs_op op);
 /* Free the reply's memory.  The call may be used again after fs_call_init(). */
 void fs_call_fini(struct fs_call *call);
+
+/* Move calls behind those in `to`: what came over one link, or (NULL) all. */
+void fs_calls_take(struct list *from, const struct fs_link *via,
+                   struct list *to);
 
 struct fs_link_ops {
     void (*send)(struct fs_link *link, struct fs_call *call);

@@ -26,6 +26,8 @@ enum err coord_fail(struct fs_coord *c, enum err e, const char *what)
                   vfs_bad_page(c->vfs), err_text(e));
     else if (!c->offline)
         diag_fail(&c->reason, e, "%s: %s", what, err_text(e));
+    if (!c->offline && c->serving && c->args.failed)
+        loop_post(c->args.loop, c->args.failed);
     c->offline = true;
     return e;
 }
@@ -94,7 +96,7 @@ static void work(struct fs_coord *c)
     if (c->meta && !c->offline)
         more = coord_clean(c);
     if (c->offline)
-        coord_refuse_all(c);
+        coord_refuse_all(c, NULL);
     coord_publish(c);
     if (more || !is_idle(c))
         coord_wake(c);
@@ -140,7 +142,10 @@ static enum err run_on_thread(struct fs_coord *c,
 
 static enum err job_open(struct fs_coord *c, struct coord_job *job)
 {
-    return coord_open(c, job->why);
+    enum err e = coord_open(c, job->why);
+
+    c->serving = e == E_OK;
+    return e;
 }
 
 static enum err job_grow(struct fs_coord *c, struct coord_job *job)
@@ -198,6 +203,7 @@ enum err coord_snapshot(struct fs_coord *c, struct super *ret_super,
 static enum err job_stop(struct fs_coord *c, struct coord_job *job)
 {
     (void)job;
+    c->serving = false;
     while (!c->offline && !list_empty(&c->inbox))
         coord_batch(c);
     while (!c->offline &&
@@ -207,7 +213,7 @@ static enum err job_stop(struct fs_coord *c, struct coord_job *job)
         loop_run_until(c->loop, &c->discards_idle);
     }
     loop_run_until(c->loop, &c->discards_idle);
-    coord_refuse_all(c);
+    coord_refuse_all(c, NULL);
     coord_close(c);
     return E_OK;
 }
@@ -226,10 +232,29 @@ static void link_send(struct fs_link *link, struct fs_call *call)
 
 static const struct fs_link_ops link_ops = {.send = link_send};
 
+static void session_cut(struct task *task)
+{
+    struct coord_session *s =
+        container_of(task, struct coord_session, cut_task);
+
+    pthread_mutex_lock(&s->coord->lock);
+    s->cut = true;
+    pthread_mutex_unlock(&s->coord->lock);
+    coord_refuse_all(s->coord, &s->link);
+}
+
+/* Behind its cut. */
+static void session_free(struct task *task)
+{
+    free(container_of(task, struct coord_session, leave_task));
+}
+
 static void session_enter(struct fs_coord *c, struct coord_session *s,
                           const struct fs_sender *who)
 {
     s->link.ops = &link_ops;
+    s->cut_task.run = session_cut;
+    s->leave_task.run = session_free;
     s->coord = c;
     s->who = *who;
     pthread_mutex_lock(&c->lock);
@@ -278,11 +303,13 @@ static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
         .sole = args->sole,
     };
     c->work.run = coord_work;
+    c->release_task.run = coord_release;
     c->discards_idle = true;
     list_init(&c->inbox);
     list_init(&c->parked);
     list_init(&c->early);
     list_init(&c->jobs);
+    list_init(&c->kept);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
     c->local.local = true;
@@ -344,6 +371,13 @@ enum err fs_coord_join(struct fs_coord *coord, const struct fs_sender *who,
     return E_OK;
 }
 
+void fs_coord_cut(struct fs_link *link)
+{
+    struct coord_session *s = container_of(link, struct coord_session, link);
+
+    loop_post(s->coord->loop, &s->cut_task);
+}
+
 void fs_coord_leave(struct fs_link *link)
 {
     struct coord_session *s = container_of(link, struct coord_session, link);
@@ -351,7 +385,7 @@ void fs_coord_leave(struct fs_link *link)
     pthread_mutex_lock(&s->coord->lock);
     list_remove(&s->at);
     pthread_mutex_unlock(&s->coord->lock);
-    free(s);
+    loop_post(s->coord->loop, &s->leave_task);
 }
 
 void fs_coord_stop(struct fs_coord *coord)

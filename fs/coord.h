@@ -46,6 +46,8 @@ struct coord_session {
     struct fs_coord *coord;
     struct fs_sender who;
     bool local; /* this process: we fill its headers */
+    bool cut;   /* what it sends is refused; lock: coord->lock to set */
+    struct task cut_task, leave_task;
     struct list at;
 };
 
@@ -64,7 +66,7 @@ struct fs_coord {
     struct meta *meta;
     struct list inbox;  /* calls not looked at */
     struct list parked; /* calls that wait for space on its way to free */
-    struct list early;  /* calls that wait for the reports of others */
+    struct list early;  /* calls that wait for reports, or while held */
     struct list jobs;
     struct task work;
     bool work_posted, working;
@@ -75,11 +77,15 @@ struct fs_coord {
     uint64_t calls, commits;
     bool cannot_grow; /* no space for another metadata chunk */
     bool offline;
+    bool serving; /* it was opened, and is not being stopped */
     struct diag reason;
+    struct task release_task;
     /* lock: */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct fs_coord_info info;
+    bool held, releasing; /* I14; release_task is posted */
+    struct list kept;     /* answered calls, while held */
     struct list sessions; /* of nodes */
     struct db *reader;    /* of a live check: its snapshot pins the log */
 };
@@ -102,13 +108,30 @@ MUST_CHECK enum err coord_snapshot(struct fs_coord *c, struct super *ret_super,
 void coord_batch(struct fs_coord *c);
 /* Answer everything in the list with E_VOL_OFFLINE. */
 void coord_refuse(struct fs_coord *c, struct list *calls);
-/* Everything that waits, whatever for. */
-void coord_refuse_all(struct fs_coord *c);
+/* Everything that waits, whatever for; of one link, or (NULL) of all. */
+void coord_refuse_all(struct fs_coord *c, const struct fs_link *via);
+/* The answer is E_VOL_OFFLINE, whatever it was. */
+void coord_deny(struct fs_call *call);
+/* Those who waited for reports, or for the end of a hold, go on. */
+void coord_release_early(struct fs_coord *c);
+static inline struct coord_session *coord_session_of(const struct fs_call *call)
+{
+    return container_of(call->via, struct coord_session, link);
+}
 /* What has changed for those who share files: tell and answer them.  After the
  * answers of a batch: a recall must not overtake the grant that it takes back.
  */
 void coord_share(struct fs_coord *c);
 void coord_receive(struct task *task);
+
+/* coord_hold.c: answers go out, or are kept back. */
+void coord_answer(struct fs_coord *c, struct fs_call *call);
+/* Does the call wait for the end of the hold? */
+bool coord_is_held_up(struct fs_coord *c, const struct fs_call *call);
+bool coord_is_held(struct fs_coord *c);
+/* With E_VOL_OFFLINE instead of what they were to be told. */
+void coord_refuse_kept(struct fs_coord *c, const struct fs_link *via);
+void coord_release(struct task *task);
 
 /* coord_clean.c: between two transactions, have room in log and database for
  * the next.  Errors: E_VOL_OFFLINE - and now it is. */

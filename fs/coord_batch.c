@@ -15,59 +15,58 @@ static struct fs_call *call_of(struct list *node)
     return container_of(node, struct fs_call, link);
 }
 
-static const struct coord_session *session_of(const struct fs_call *call)
-{
-    return container_of(call->via, struct coord_session, link);
-}
-
-static void call_answer(struct task *task)
-{
-    struct fs_call *call = container_of(task, struct fs_call, task);
-
-    call->done(call);
-}
-
-static void answer(struct fs_coord *c, struct fs_call *call)
-{
-    c->calls++;
-    call->task.run = call_answer;
-    loop_post(call->from, &call->task);
-}
-
 static void clear_reply(struct fs_call *call)
 {
     fs_call_fini(call);
     call->reply.result.op = call->request.args.op;
 }
 
+void coord_deny(struct fs_call *call)
+{
+    clear_reply(call);
+    call->reply.error = E_VOL_OFFLINE;
+}
+
+static void refuse(struct fs_coord *c, struct fs_call *call)
+{
+    coord_deny(call);
+    coord_answer(c, call);
+}
+
 void coord_refuse(struct fs_coord *c, struct list *calls)
 {
     struct list *node;
 
-    while ((node = list_pop_front(calls))) {
-        clear_reply(call_of(node));
-        call_of(node)->reply.error = E_VOL_OFFLINE;
-        answer(c, call_of(node));
-    }
+    while ((node = list_pop_front(calls)))
+        refuse(c, call_of(node));
 }
 
-void coord_refuse_all(struct fs_coord *c)
+void coord_refuse_all(struct fs_coord *c, const struct fs_link *via)
 {
-    coord_refuse(c, &c->inbox);
-    coord_refuse(c, &c->parked);
-    coord_refuse(c, &c->early);
-    if (!c->meta)
-        return;
-    share_take_waiting(c->meta, &c->inbox);
-    coord_refuse(c, &c->inbox);
-    coord_refuse(c, &c->meta->sent_back);
+    struct list calls;
+
+    list_init(&calls);
+    fs_calls_take(&c->inbox, via, &calls);
+    fs_calls_take(&c->parked, via, &calls);
+    fs_calls_take(&c->early, via, &calls);
+    if (c->meta) {
+        share_take_waiting(c->meta, via, &calls);
+        fs_calls_take(&c->meta->sent_back, via, &calls);
+    }
+    coord_refuse(c, &calls);
+    coord_refuse_kept(c, via);
 }
 
 void coord_receive(struct task *task)
 {
     struct fs_call *call = container_of(task, struct fs_call, task);
-    struct fs_coord *c = session_of(call)->coord;
+    const struct coord_session *s = coord_session_of(call);
+    struct fs_coord *c = s->coord;
 
+    if (s->cut) {
+        refuse(c, call);
+        return;
+    }
     list_push_back(&c->inbox, &call->link);
     coord_wake(c);
 }
@@ -107,7 +106,7 @@ static void address(struct fs_coord *c, struct fs_call *call, uint32_t slot)
     struct fs_request *request = &call->request;
     const struct fs_once *once = &call->once;
 
-    if (!session_of(call)->local)
+    if (!coord_session_of(call)->local)
         return;
     memcpy(request->volume, c->super.uuid, sizeof request->volume);
     request->epoch = c->super.epoch;
@@ -185,14 +184,16 @@ static enum err batch_run(struct fs_coord *c, struct batch *b,
     return e;
 }
 
-/* Before all have reported nobody is answered from what this coordinator knows
- * (I14); but who does not know of its epoch hears of it. */
-static bool is_early(const struct fs_coord *c, const struct fs_call *call)
+/* Before all have reported, and while held, nobody is answered from what this
+ * coordinator knows (I14); but who does not know of its epoch hears of it. */
+static bool is_early(struct fs_coord *c, const struct fs_call *call)
 {
-    return c->meta->awaited_count && call->request.args.op != FS_OP_HELLO &&
-           call->request.args.op != FS_OP_REPORT &&
-           (call->sender.node == c->args.node ||
-            call->request.epoch == c->super.epoch);
+    fs_op op = call->request.args.op;
+
+    if (!coord_session_of(call)->local && call->request.epoch != c->super.epoch)
+        return false;
+    return coord_is_held_up(c, call) ||
+           (c->meta->awaited_count && op != FS_OP_HELLO && op != FS_OP_REPORT);
 }
 
 /* A call that met a full volume waits while freed space is on its way. */
@@ -227,7 +228,7 @@ static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
         if (e == E_AGAIN)
             return E_OK;
         list_remove(&call->link);
-        call->sender = session_of(call)->who;
+        call->sender = coord_session_of(call)->who;
         if (is_early(c, call)) {
             list_push_back(&c->early, &call->link);
             continue;
@@ -259,13 +260,12 @@ static void tell(struct fs_coord *c, const struct fs_sender *who,
     pthread_mutex_unlock(&c->lock);
 }
 
-/* All have reported: begin. */
-static void release_early(struct fs_coord *c)
+void coord_release_early(struct fs_coord *c)
 {
     struct list *node;
 
-    if (!c->args.adopt)
-        c->meta->reap_held = false;
+    if (!c->meta || c->meta->awaited_count || coord_is_held(c))
+        return;
     while (!list_empty(&c->early)) {
         node = c->early.prev;
         list_remove(node);
@@ -282,14 +282,15 @@ void coord_share(struct fs_coord *c)
     while (share_next_recall(c->meta, &who, &recall))
         tell(c, &who, &recall);
     while ((node = list_pop_front(&c->meta->sent_back)))
-        answer(c, call_of(node));
+        coord_answer(c, call_of(node));
     while (!list_empty(&c->meta->ready)) {
         node = c->meta->ready.prev;
         list_remove(node);
         list_push_front(&c->inbox, node);
     }
-    if (!c->meta->awaited_count)
-        release_early(c);
+    if (!c->meta->awaited_count && !c->args.adopt)
+        c->meta->reap_held = false;
+    coord_release_early(c);
 }
 
 void coord_batch(struct fs_coord *c)
@@ -313,6 +314,6 @@ void coord_batch(struct fs_coord *c)
         return;
     }
     while ((node = list_pop_front(&b.done)))
-        answer(c, call_of(node));
+        coord_answer(c, call_of(node));
     coord_share(c);
 }

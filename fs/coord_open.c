@@ -278,23 +278,49 @@ static void close_database(struct fs_coord *c)
     c->db = NULL;
 }
 
-enum err coord_open(struct fs_coord *c, struct diag *why)
+/* The caller has claimed it, and fenced who had: it must be the last word. */
+static enum err check_epoch(const struct fs_coord *c, struct diag *why)
+{
+    if (c->args.node < 1 || c->args.node > FS_NODES_MAX)
+        return diag_fail(why, E_INVAL, "node number %u is not in 1 … %d",
+                         c->args.node, FS_NODES_MAX);
+    if (c->super.epoch != c->args.epoch)
+        return diag_fail(why, E_EPOCH,
+                         "volume \"%s\": epoch %" PRIu64
+                         " was claimed, but the superblock has %" PRIu64,
+                         c->super.name, c->args.epoch, c->super.epoch);
+    return E_OK;
+}
+
+static enum err begin_epoch(struct fs_coord *c, struct diag *why)
 {
     enum err e = super_load(c->lun, &c->super, NULL, why);
 
+    if (e || c->args.epoch)
+        return e ? e : check_epoch(c, why);
+    return claim_take(c->lun, &c->super, &c->claim, why);
+}
+
+static void end_epoch(struct fs_coord *c)
+{
+    if (!c->args.epoch)
+        (void)!claim_release(c->lun, &c->super, &c->claim, NULL);
+}
+
+enum err coord_open(struct fs_coord *c, struct diag *why)
+{
+    enum err e = begin_epoch(c, why);
+
     if (e)
         return e;
-    e = claim_take(c->lun, &c->super, &c->claim, why);
-    if (e)
-        return e;
-    e = super_save(c->lun, &c->super, why);
+    if (!c->args.epoch)
+        e = super_save(c->lun, &c->super, why);
     if (!e)
         e = open_database(c, why);
     if (!e)
         return E_OK;
     close_database(c);
-    /* Nothing was promised to anybody; let the next one try. */
-    (void)!claim_release(c->lun, &c->super, &c->claim, NULL);
+    end_epoch(c); /* nothing was promised to anybody; let the next one try */
     vfs_free(c->vfs);
     c->vfs = NULL;
     return e;
@@ -304,7 +330,7 @@ void coord_close(struct fs_coord *c)
 {
     close_database(c);
     if (!c->offline && vfs_failure(c->vfs) == E_OK)
-        (void)!claim_release(c->lun, &c->super, &c->claim, NULL);
+        end_epoch(c);
     vfs_free(c->vfs);
     c->vfs = NULL;
 }

@@ -171,13 +171,25 @@ struct fs_coord_args {
     /* Takeover: runs of other nodes that used the volume before and live on.
      * Nothing is granted or reclaimed before each of them has reported, or was
      * forgotten; what others had is nobody's any more (I10). */
-    const struct fs_sender *others;
-    unsigned other_count; /* ≤ FS_NODES_MAX */
+    const struct fs_sender *others; /* this very run among them, if it lives */
+    unsigned other_count;           /* ≤ FS_NODES_MAX */
+    /* Not 0: the caller has claimed this epoch, durably, in node block and
+     * superblock; he releases it, too (lockmgr/takeover.h).  The coordinator
+     * neither reads nor writes a node block then, and `sole` says nothing. */
+    uint64_t epoch;
+    /* A metadata write failed, or the LUN is gone: nobody is told anything any
+     * more.  Posted to `loop`, once at most, between the return of
+     * fs_coord_start() and fs_coord_stop(), behind whose return it may yet
+     * run.  Who gets it stops the coordinator and gives up the epoch.
+     * NULL: fs_coord_info() says it, too. */
+    struct task *failed;
+    struct loop *loop;
 };
 
 /* Claim the volume (I4), recover it, and serve: starts the metadata thread.
  * Ownership: the LUN stays the caller's and outlives the coordinator.
- * Errors: as fs_super_probe(); E_LUN_BUSY, E_CHECKSUM, E_CORRUPT, E_NOMEM.
+ * Errors: as fs_super_probe(); E_LUN_BUSY, E_CHECKSUM, E_CORRUPT, E_NOMEM;
+ * E_EPOCH - the superblock does not have the epoch that was claimed.
  * Context: any thread that may block; needs no loop. */
 MUST_CHECK enum err fs_coord_start(struct store *lun,
                                    const struct fs_coord_args *args,
@@ -188,8 +200,16 @@ MUST_CHECK enum err fs_coord_start(struct store *lun,
  * Context: any thread that may block. */
 void fs_coord_settle(struct fs_coord *coord);
 
+/* I14.  While it is held nothing is granted and nobody is told anything from
+ * memory: calls wait, and answers that are not out yet are kept back.  But for
+ * what gives up (coord_hold.c).  Release: what was kept goes out.
+ * Context: any thread, for nodes' calls best the net's: behind the return none
+ * of their answers leaves; does not block. */
+void fs_coord_hold(struct fs_coord *coord, bool held);
+
 /* Where to send calls: from any loop, until fs_coord_stop().  Every call that
- * was sent is answered. */
+ * was sent is answered.  For a volume of one host: a node of several sends to
+ * itself as to others (fs_net_reach), so that the coordinator may move. */
 struct fs_link *fs_coord_link(struct fs_coord *coord);
 
 /* The end here of another node's link: its calls come with headers of its own.
@@ -197,16 +217,22 @@ struct fs_link *fs_coord_link(struct fs_coord *coord);
 MUST_CHECK enum err fs_coord_join(struct fs_coord *coord,
                                   const struct fs_sender *who,
                                   struct fs_link **ret_link);
+/* Its calls come back soon, whatever they wait for, and all that follow: as
+ * they were answered, or with E_VOL_OFFLINE.  Any thread; does not block. */
+void fs_coord_cut(struct fs_link *link);
 /* All its calls are answered, and it makes no more; what it has of files it
- * goes on having: it may come again (I10). */
+ * goes on having: it may come again (I10).  Any thread; does not block. */
 void fs_coord_leave(struct fs_link *link);
 /* That run of a node is fenced, or has left and says so itself: nothing is its
  * any more.  Errors: E_VOL_OFFLINE.  Context: any thread that may block. */
 MUST_CHECK enum err fs_coord_forget(struct fs_coord *coord,
                                     const struct fs_sender *who);
 
-/* Answer what was sent, reclaim, checkpoint, release the claim; NULL is fine.
- * No client sends any more.  Context: any thread that may block. */
+/* Answer what was sent, reclaim, checkpoint, release the claim (unless it is
+ * the caller's: args.epoch); NULL is fine.  No client sends any more, and nodes
+ * have left (fs_net_leave).  After a failed write, or when the LUN fails what
+ * is asked of it, it ends without.  Context: any thread that may block, and
+ * that the LUN does not need. */
 void fs_coord_stop(struct fs_coord *coord);
 
 struct fs_coord_info {
@@ -233,8 +259,9 @@ MUST_CHECK enum err fs_coord_check(struct fs_coord *coord,
 
 /* == between hosts: calls and recalls as messages ======================== */
 
-/* The volumes' messages on one transport.  A volume is served here, or reached
- * over there.  Everything in this part runs on the net's loop, and does not
+/* The volumes' messages on one transport.  A volume is served here, reached
+ * over there, or both: what a node sends to itself takes the same way but for
+ * the transport.  Everything in this part runs on the net's loop, and does not
  * block, unless it says otherwise. */
 struct fs_net;
 struct transport;
@@ -247,25 +274,36 @@ MUST_CHECK enum err fs_net_new(struct loop *loop, const struct fs_sender *self,
  * net's last message. */
 struct transport_ear *fs_net_ear(struct fs_net *net);
 void fs_net_attach(struct fs_net *net, struct transport *transport);
-/* Context: nothing is served or reached any more. */
+/* Context: nothing is served or reached any more; the loop's next turn frees
+ * the rest. */
 void fs_net_free(struct fs_net *net);
 
-/* Carry out here what other nodes ask of the volume.  Errors: E_EXIST,
- * E_NOMEM. */
+/* Carry out here what nodes ask of the volume.  A call that the coordinator
+ * cannot answer any more (E_VOL_OFFLINE) is dropped: its sender sends it again
+ * to whoever coordinates next (I7).  Errors: E_EXIST, E_NOMEM. */
 MUST_CHECK enum err fs_net_serve(struct fs_net *net, const uint8_t uuid[16],
                                  struct fs_coord *coord);
-/* Nothing new is taken on; `done` when all that was has been answered. */
+/* Nothing new is taken on, what waits is dropped (fs_coord_cut()); `done` when
+ * all that ran has ended. */
 void fs_net_leave(struct fs_net *net, const uint8_t uuid[16],
                   struct task *done);
 
-/* A link to the volume's coordinator on another node.  Calls are kept, and
- * sent again with their tags, until they are answered: over lost connections
- * and changes of the coordinator (I7).  The link itself may be used from any
- * thread with a loop.  Errors: E_EXIST, E_NOMEM. */
+/* A link to the volume's coordinator, here or on another node; 0: nowhere yet.
+ * Calls are kept, and sent again with their tags, until they are answered: over
+ * lost connections and changes of the coordinator (I7).  The link itself may be
+ * used from any thread with a loop.  Errors: E_EXIST, E_NOMEM. */
 MUST_CHECK enum err fs_net_reach(struct fs_net *net, const uint8_t uuid[16],
                                  uint32_t node, struct fs_link **ret_link);
-/* The coordinator is there now; 0: nowhere, calls wait. */
+/* The coordinator is there now; 0: nowhere, calls wait.  To be said at each
+ * new epoch, of the same node, too. */
 void fs_net_aim(struct fs_link *link, uint32_t node);
+/* For good: every call that waits is answered with `e`, and all that come.
+ * E_FENCED: this run is over (I11).  E_VOL_OFFLINE: the volume goes from this
+ * host while no coordinator is there, so nobody will commit what was written;
+ * then fs_client_free(), fs_fuse_remove_volume() and fs_fuse_stop() end soon,
+ * who had files open gets EIO, and a ledger keeps what no commit has made
+ * durable.  Nobody does this because time has passed, but an operator. */
+void fs_net_cut(struct fs_link *link, enum err e);
 /* All its calls are answered. */
 void fs_net_forget(struct fs_link *link);
 
@@ -441,7 +479,10 @@ MUST_CHECK enum err fs_fuse_resume(struct fs_fuse *fuse);
 void fs_fuse_stop(struct fs_fuse *fuse);
 
 /* A volume appears as, or disappears from, MOUNTPOINT/name.  `number` is its
- * 16 bits of st_ino, not 0.
+ * 16 bits of st_ino, not 0.  It may appear before there is a coordinator:
+ * what asks for it waits.  But not when taking over with files open, which are
+ * opened anew here; and to leave, a file's last commit and close wait for a
+ * coordinator, or for fs_net_cut().
  * Errors: E_EXIST, E_INVAL; remove: E_NOENT, E_BUSY (files are open).
  * Context: block; not the mount's own loop's thread. */
 MUST_CHECK enum err fs_fuse_add_volume(struct fs_fuse *fuse, const char *name,

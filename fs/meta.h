@@ -208,8 +208,10 @@ void share_remind(struct meta *m, const struct fs_sender *who);
 /* The next recall that nobody has been told of.  False: none. */
 bool share_next_recall(struct meta *m, struct fs_sender *ret_who,
                        fs_recall *ret_recall);
-/* All calls that wait, to be answered otherwise. */
-void share_take_waiting(struct meta *m, struct list *to);
+/* All calls that wait, to be answered otherwise: of one link, or (NULL) of
+ * all. */
+void share_take_waiting(struct meta *m, const struct fs_link *via,
+                        struct list *to);
 
 /* -- meta_dir.c ------------------------------------------------------------ */
 

@@ -374,17 +374,12 @@ void share_forget(struct meta *m, const struct fs_sender *who)
         }
 }
 
-void share_take_waiting(struct meta *m, struct list *to)
+void share_take_waiting(struct meta *m, const struct fs_link *via,
+                        struct list *to)
 {
-    struct list *call;
-
     for (int i = 0; i < FILE_BUCKETS; i++)
-        list_for_each (node, &m->files[i]) {
-            struct file *f = container_of(node, struct file, link);
-
-            while ((call = list_pop_front(&f->waiting)))
-                list_push_back(to, call);
-        }
-    while ((call = list_pop_front(&m->ready)))
-        list_push_back(to, call);
+        list_for_each (node, &m->files[i])
+            fs_calls_take(&container_of(node, struct file, link)->waiting, via,
+                          to);
+    fs_calls_take(&m->ready, via, to);
 }
