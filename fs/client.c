@@ -533,6 +533,8 @@ static void say_farewell(struct task *task)
     if (f->client->backgrounds)
         return; /* the last one posts it again */
     loop_timer_cancel(f->client->loop, &f->client->commit_timer);
+    f->client->link->recall = NULL; /* it has nothing any more */
+    f->client->link->report = NULL;
     f->said = true;
     sem_post(&f->heard);
 }

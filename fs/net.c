@@ -20,29 +20,54 @@ struct net_volume *net_volume_find(struct fs_net *net, const uint8_t uuid[16])
     return NULL;
 }
 
-enum err net_volume_new(struct fs_net *net, const uint8_t uuid[16],
+enum err net_volume_get(struct fs_net *net, const uint8_t uuid[16],
                         struct net_volume **ret_volume)
 {
-    struct net_volume *v;
+    struct net_volume *v = net_volume_find(net, uuid);
 
-    if (net_volume_find(net, uuid))
-        return E_EXIST;
-    v = calloc(1, sizeof *v);
-    if (!v)
-        return E_NOMEM;
-    memcpy(v->uuid, uuid, sizeof v->uuid);
-    list_push_back(&net->volumes, &v->at);
+    if (!v) {
+        v = calloc(1, sizeof *v);
+        if (!v)
+            return E_NOMEM;
+        memcpy(v->uuid, uuid, sizeof v->uuid);
+        list_push_back(&net->volumes, &v->at);
+    }
     *ret_volume = v;
     return E_OK;
 }
 
-void net_volume_free(struct net_volume *v)
+void net_volume_put(struct net_volume *v)
 {
+    if (v->serve || v->remote)
+        return;
     list_remove(&v->at);
     free(v);
 }
 
 /* -- sending --------------------------------------------------------------- */
+
+/* A message to ourselves on its way. */
+struct own_message {
+    struct list at;
+    size_t count;
+    char bytes[];
+};
+
+static enum err send_own(struct fs_net *net, const char *bytes, size_t count)
+{
+    struct own_message *own = malloc(sizeof *own + count);
+
+    if (!own)
+        return E_NOMEM;
+    own->at = (struct list){NULL, NULL};
+    own->count = count;
+    memcpy(own->bytes, bytes, count);
+    list_push_back(&net->own, &own->at);
+    if (!net->own_posted)
+        loop_post(net->loop, &net->own_task);
+    net->own_posted = true;
+    return E_OK;
+}
 
 enum err net_send(struct fs_net *net, uint32_t node, fs_message *message)
 {
@@ -63,6 +88,8 @@ enum err net_send(struct fs_net *net, uint32_t node, fs_message *message)
     xdr_destroy(&xdr);
     if (!encoded)
         return E_PROTOCOL;
+    if (node == net->self.node)
+        return send_own(net, buf, bytes);
     return transport_send(net->transport, node, buf, bytes);
 }
 
@@ -157,9 +184,30 @@ static void lost(struct transport_ear *ear, uint32_t host)
 
         if (v->remote)
             net_remote_lost(v->remote, host);
-        else
+        if (v->serve)
             net_serve_lost(v->serve, host);
     }
+}
+
+/* What we say to ourselves meanwhile waits for the next turn. */
+static void receive_own(struct task *task)
+{
+    struct fs_net *net = container_of(task, struct fs_net, own_task);
+    struct list now, *node;
+
+    list_init(&now);
+    while ((node = list_pop_front(&net->own)))
+        list_push_back(&now, node);
+    net->own_posted = false;
+    while ((node = list_pop_front(&now))) {
+        struct own_message *own = container_of(node, struct own_message, at);
+
+        if (!net->over)
+            receive(&net->ear, net->self.node, own->bytes, own->count);
+        free(own);
+    }
+    if (net->over)
+        free(net);
 }
 
 /* -- birth and death ------------------------------------------------------- */
@@ -176,6 +224,9 @@ enum err fs_net_new(struct loop *loop, const struct fs_sender *self,
     net->ear =
         (struct transport_ear){.receive = receive, .met = met, .lost = lost};
     list_init(&net->volumes);
+    list_init(&net->own);
+    net->own_task.run = receive_own;
+    net->incarnations[self->node] = self->incarnation; /* always connected */
     *ret_net = net;
     return E_OK;
 }
@@ -195,5 +246,7 @@ void fs_net_free(struct fs_net *net)
     if (!net)
         return;
     ASSERT(list_empty(&net->volumes));
-    free(net);
+    net->over = true;
+    if (!net->own_posted)
+        receive_own(&net->own_task);
 }

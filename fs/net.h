@@ -20,8 +20,8 @@ struct net_remote;
 struct net_volume {
     struct list at;
     uint8_t uuid[16];
-    struct net_serve *serve; /* one of the two */
-    struct net_remote *remote;
+    struct net_serve *serve;   /* NULL: it is not served here */
+    struct net_remote *remote; /* NULL: it is not reached from here */
 };
 
 struct fs_net {
@@ -32,16 +32,20 @@ struct fs_net {
     struct list volumes;
     uint64_t incarnations[FS_NODES_MAX + 1]; /* of those connected; 0: not */
     uint64_t refused;                        /* messages that were none */
+    struct list own;                         /* messages to ourselves */
+    struct task own_task;
+    bool own_posted, over;
 };
 
 struct net_volume *net_volume_find(struct fs_net *net, const uint8_t uuid[16]);
-/* Errors: E_EXIST, E_NOMEM. */
-MUST_CHECK enum err net_volume_new(struct fs_net *net, const uint8_t uuid[16],
+/* Errors: E_NOMEM. */
+MUST_CHECK enum err net_volume_get(struct fs_net *net, const uint8_t uuid[16],
                                    struct net_volume **ret_volume);
-void net_volume_free(struct net_volume *v);
+/* Forget it if it is neither served nor reached. */
+void net_volume_put(struct net_volume *v);
 
-/* Encode and send.  Errors: the transport's; E_PROTOCOL - it has what the
- * protocol has no room for. */
+/* Encode and send; to ourselves, too.  Errors: the transport's; E_PROTOCOL - it
+ * has what the protocol has no room for. */
 MUST_CHECK enum err net_send(struct fs_net *net, uint32_t node,
                              fs_message *message);
 

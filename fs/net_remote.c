@@ -1,10 +1,11 @@
-/* fs/net_remote.c - a client's link to a coordinator on another node.
+/* fs/net_remote.c - a client's link to a coordinator, wherever it is.
  *
  *   AIMLESS  nobody coordinates: calls wait
  *   GREETING connected or not, HELLO tells the epoch: calls wait
  *   GREETED  answers of the last epoch are being delivered
  *   READY    calls go out as they come
- *   REFUSED  the coordinator has given us up: calls fail, for good
+ *   REFUSED  the coordinator, or our owner, has given us up: calls fail, for
+ *            good unless it was for its version
  *
  * To a new epoch the client reports what it has, before anything else (F5).
  * What was answered before is in its hands by then: `delivering` says so.
@@ -151,10 +152,8 @@ static void refuse(struct net_remote *r, struct fs_call *call)
 }
 
 /* What we have is not ours any more: whoever asks for anything is told. */
-static void refused(struct net_remote *r, enum err e)
+static void give_up(struct net_remote *r, enum err e)
 {
-    log_error("node %u, which coordinates, refuses this run of node %u: %s",
-              r->node, r->net->self.node, err_text(e));
     loop_timer_cancel(r->net->loop, &r->again);
     r->state = REFUSED;
     r->refusal = e;
@@ -164,6 +163,13 @@ static void refused(struct net_remote *r, enum err e)
         refuse(r, call_of(r->waiting.next));
 }
 
+static void refused(struct net_remote *r, enum err e)
+{
+    log_error("node %u, which coordinates, refuses this run of node %u: %s",
+              r->node, r->net->self.node, err_text(e));
+    give_up(r, e);
+}
+
 /* -- greeting -------------------------------------------------------------- */
 
 static void greet(struct net_remote *r)
@@ -171,6 +177,8 @@ static void greet(struct net_remote *r)
     fs_request hello = {.proto_version = FS_PROTO_VERSION,
                         .args.op = FS_OP_HELLO};
 
+    if (r->state == REFUSED && r->refusal != E_VERSION)
+        return;
     loop_timer_cancel(r->net->loop, &r->again);
     if (!r->node) {
         r->state = AIMLESS;
@@ -194,14 +202,16 @@ static void report(struct net_remote *r)
 
     address(r, &request);
     request.incarnation = r->net->self.incarnation;
-    while (!e && !args->last) {
+    do {
         memset(args, 0, sizeof *args);
-        e = r->link.report(&r->link, &cursor, args);
+        args->last = !r->link.report; /* without a client: nothing */
+        if (r->link.report)
+            e = r->link.report(&r->link, &cursor, args);
         r->report_tag = ++r->last_tag;
         if (!e)
             send_message(r, r->report_tag, &request);
         free(args->files.files_val);
-    }
+    } while (!e && !args->last);
     if (e)
         log_error("volume: what is open here cannot be reported: %s",
                   err_text(e));
@@ -211,7 +221,7 @@ static void report(struct net_remote *r)
  * have answered already, what is new. */
 static void ready(struct net_remote *r)
 {
-    if (r->reported_epoch != r->epoch && r->link.report) {
+    if (r->reported_epoch != r->epoch) {
         if (atomic_load(&r->delivering)) {
             loop_timer_set(r->net->loop, &r->again, DELIVER_MS);
             return;
@@ -257,6 +267,9 @@ static void hello_answered(struct net_remote *r, const fs_reply *reply)
 {
     if (r->state != GREETING)
         return;
+    if (reply->result.op == FS_OP_HELLO && !reply->error &&
+        reply->result.fs_result_u.hello.epoch < r->epoch)
+        return; /* it does not know yet that it was superseded (F5) */
     if (!reply->error && reply->result.op == FS_OP_HELLO)
         greeted(r, &reply->result.fs_result_u.hello);
     else if (reply->error == E_FENCED || reply->error == E_VERSION)
@@ -267,7 +280,7 @@ static void hello_answered(struct net_remote *r, const fs_reply *reply)
 
 void net_remote_met(struct net_remote *r, uint32_t node)
 {
-    if (node == r->node && r->state != REFUSED)
+    if (node == r->node)
         greet(r);
 }
 
@@ -360,9 +373,11 @@ enum err fs_net_reach(struct fs_net *net, const uint8_t uuid[16], uint32_t node,
     r->net = net;
     list_init(&r->waiting);
     list_init(&r->sent);
-    e = net_volume_new(net, uuid, &r->volume);
+    e = net_volume_get(net, uuid, &r->volume);
     if (e)
         return e;
+    if (r->volume->remote)
+        return E_EXIST;
     r->volume->remote = r;
     link = &TAKE(r)->link;
     fs_net_aim(link, node);
@@ -378,6 +393,11 @@ void fs_net_aim(struct fs_link *link, uint32_t node)
     greet(r);
 }
 
+void fs_net_cut(struct fs_link *link, enum err e)
+{
+    give_up(container_of(link, struct net_remote, link), e);
+}
+
 void fs_net_forget(struct fs_link *link)
 {
     struct net_remote *r = container_of(link, struct net_remote, link);
@@ -386,6 +406,7 @@ void fs_net_forget(struct fs_link *link)
     while (atomic_load(&r->delivering))
         sched_yield();
     loop_timer_cancel(r->net->loop, &r->again);
-    net_volume_free(r->volume);
+    r->volume->remote = NULL;
+    net_volume_put(r->volume);
     free(r);
 }

@@ -2,6 +2,7 @@
  * handed to the coordinator, once while it runs, and its reply sent to where
  * its sender is now.  Decides nothing.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/coord.h"
 #include "fs/net.h"
 
 #include "base/log.h"
@@ -128,7 +129,8 @@ static void end(struct task *task)
     struct task *leaving = s->leaving;
 
     loop_timer_cancel(s->net->loop, &s->retry);
-    net_volume_free(s->volume);
+    s->volume->serve = NULL;
+    net_volume_put(s->volume);
     free(s);
     leaving->run(leaving);
 }
@@ -159,22 +161,23 @@ static fs_reply as_sent(const fs_reply *reply)
 }
 
 /* Errors: E_AGAIN - later, for its sender waits.  Everything else is as good as
- * sent: it asks again when it is back. */
+ * sent: it asks again when it is back, or when another coordinates. */
 static enum err send_reply(struct served *served)
 {
     const struct peer *p = served->peer;
-    struct fs_net *net = p->serve->net;
+    const struct net_serve *s = p->serve;
+    struct fs_net *net = s->net;
     fs_message m = {.body.kind = FS_MESSAGE_REPLY};
     enum err e;
 
-    memcpy(m.volume, p->serve->volume->uuid, sizeof m.volume);
+    memcpy(m.volume, s->volume->uuid, sizeof m.volume);
     m.body.fs_message_body_u.reply =
         (fs_reply_message){served->tag, as_sent(&served->call.reply)};
-    if (!p->connected)
+    if (!p->connected || served->call.reply.error == E_VOL_OFFLINE)
         return E_OK;
     e = net_send(net, p->who.node, &m);
     if (e == E_AGAIN)
-        return e;
+        return s->leaving ? E_OK : e;
     if (e && e != E_CLOSED)
         log_warning("an answer to node %u is lost: %s", p->who.node,
                     err_text(e));
@@ -202,13 +205,22 @@ static void send_unsent(struct timer *t)
         struct served *served =
             container_of(s->unsent.next, struct served, call.link);
 
-        if (send_reply(served)) {
+        if (coord_is_held(s->coord) || send_reply(served)) {
             loop_timer_set(s->net->loop, &s->retry, RETRY_MS);
             return;
         }
         list_remove(&served->call.link);
-        served_end(served); /* and perhaps s, which has no other then */
+        served_end(served);
     }
+}
+
+/* Their senders ask the next coordinator. */
+static void drop_unsent(struct net_serve *s)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(&s->unsent)))
+        served_end(container_of(node, struct served, call.link));
 }
 
 /* In order behind those that wait already. */
@@ -289,10 +301,14 @@ enum err fs_net_serve(struct fs_net *net, const uint8_t uuid[16],
     list_init(&s->peers);
     list_init(&s->unsent);
     s->retry.fire = send_unsent;
-    e = net_volume_new(net, uuid, &s->volume);
+    e = net_volume_get(net, uuid, &s->volume);
     if (e)
         return e;
+    if (s->volume->serve)
+        return E_EXIST;
     s->volume->serve = s;
+    if (s->volume->remote)
+        net_remote_met(s->volume->remote, net->self.node);
     TAKE(s);
     return E_OK;
 }
@@ -307,7 +323,11 @@ void fs_net_leave(struct fs_net *net, const uint8_t uuid[16], struct task *done)
         return;
     }
     s->leaving = done;
-    list_for_each (at, &s->peers)
+    drop_unsent(s);
+    list_for_each (at, &s->peers) {
+        if (!list_empty(&peer_of(at)->running))
+            fs_coord_cut(peer_of(at)->link);
         peer_put(peer_of(at));
+    }
     check_left(s);
 }
