@@ -1,170 +1,10 @@
 /* tests/unit/fs/test_nodes.c - one volume, three nodes: one coordinates, the
  * others reach it over a network that breaks.  All see one file.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "base/transport.h"
-#include "tests/unit/fs/client_world.h"
+#include "tests/unit/fs/nodes_world.h"
 
 #include <stdio.h>
 #include <string.h>
-
-enum { NODES = 3, MODEL_BYTES = 96 << 10, STEPS = 600 };
-
-struct node {
-    struct fs_net *net;
-    struct transport *transport;
-    struct fs_link *link;
-    struct fs_client *client;
-    struct fs_file *file;
-};
-
-struct cluster {
-    struct volume v;
-    struct transport_hub *hub;
-    struct node nodes[NODES + 1]; /* from 1 on; 1 coordinates */
-    struct fs_super_info super;
-    uint64_t seed;
-};
-
-/* -- the world ------------------------------------------------------------- */
-
-static void client_start(struct cluster *c, struct node *n)
-{
-    const struct fs_client_args args = {
-        .lun = c->v.lun, .link = n->link, .loop = c->v.world.loop};
-
-    CHECK_OK_FATAL(fs_client_new(&args, &n->client));
-}
-
-static void cluster_init(struct cluster *c)
-{
-    memset(c, 0, sizeof *c);
-    c->seed = 1;
-    volume_init(&c->v, 256 * MIB);
-    CHECK_OK_FATAL(fs_super_probe(c->v.lun, &c->super, NULL));
-    CHECK_OK_FATAL(transport_hub_new(&c->hub));
-    for (uint32_t i = 1; i <= NODES; i++) {
-        struct node *n = &c->nodes[i];
-        const struct fs_sender self = {i, 100 + i};
-
-        CHECK_OK_FATAL(fs_net_new(c->v.world.loop, &self, &n->net));
-        CHECK_OK_FATAL(transport_hub_join(c->hub, i, self.incarnation,
-                                          c->v.world.loop, fs_net_ear(n->net),
-                                          &n->transport));
-        fs_net_attach(n->net, n->transport);
-    }
-    CHECK_OK_FATAL(fs_net_serve(c->nodes[1].net, c->super.uuid, c->v.coord));
-    c->nodes[1].link = c->v.link;
-    for (uint32_t i = 2; i <= NODES; i++)
-        CHECK_OK_FATAL(
-            fs_net_reach(c->nodes[i].net, c->super.uuid, 1, &c->nodes[i].link));
-    for (uint32_t i = 1; i <= NODES; i++)
-        client_start(c, &c->nodes[i]);
-}
-
-struct flag_task {
-    struct task task;
-    bool done;
-};
-
-static void set_flag(struct task *task)
-{
-    container_of(task, struct flag_task, task)->done = true;
-}
-
-static void leave(struct cluster *c)
-{
-    struct flag_task left = {.task.run = set_flag};
-
-    fs_net_leave(c->nodes[1].net, c->super.uuid, &left.task);
-    world_run_until(&c->v.world, &left.done);
-}
-
-static void cluster_fini(struct cluster *c)
-{
-    for (uint32_t i = 1; i <= NODES; i++)
-        fs_client_free(c->nodes[i].client);
-    for (uint32_t i = 2; i <= NODES; i++)
-        fs_net_forget(c->nodes[i].link);
-    leave(c);
-    for (uint32_t i = 1; i <= NODES; i++)
-        transport_close(c->nodes[i].transport);
-    loop_run_ready(c->v.world.loop);
-    transport_hub_free(c->hub);
-    for (uint32_t i = 1; i <= NODES; i++)
-        fs_net_free(c->nodes[i].net);
-    volume_stop(&c->v);
-    volume_check_clean(&c->v);
-    store_close(c->v.lun);
-    world_fini(&c->v.world);
-}
-
-static uint32_t random_below(struct cluster *c, uint32_t n)
-{
-    c->seed = c->seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-    return (uint32_t)(c->seed >> 33) % n;
-}
-
-/* -- one file, open on every node ------------------------------------------ */
-
-static void open_everywhere(struct cluster *c, const char *name)
-{
-    fs_attr attr;
-
-    for (uint32_t i = 1; i <= NODES; i++)
-        CHECK_OK_FATAL(fs_path_open(c->nodes[i].client, name,
-                                    i == 1 ? &cw_create : &cw_reopen,
-                                    &c->nodes[i].file, &attr));
-}
-
-static void close_everywhere(struct cluster *c)
-{
-    for (uint32_t i = 1; i <= NODES; i++)
-        CHECK_OK(
-            fs_file_close(c->nodes[i].file, i == 1 ? &cw_create : &cw_reopen));
-}
-
-static void io_done(struct fs_io *io, enum err e)
-{
-    struct waited_io *w = container_of(io, struct waited_io, io);
-
-    w->done = true;
-    w->result = e;
-}
-
-static void submit(struct cluster *c, uint32_t node, struct waited_io *w)
-{
-    (void)c;
-    w->done = false;
-    w->io.file = c->nodes[node].file;
-    w->io.done = io_done;
-    fs_io_submit(c->nodes[node].client, &w->io);
-}
-
-static enum err run(struct cluster *c, uint32_t node, struct waited_io *w)
-{
-    submit(c, node, w);
-    world_run_until(&c->v.world, &w->done);
-    return w->result;
-}
-
-static enum err data(struct cluster *c, uint32_t node, enum fs_io_op op,
-                     uint64_t off, void *buf, uint64_t len, uint64_t *ret_count)
-{
-    struct waited_io w = {
-        .iov = {.iov_base = buf, .iov_len = len}
-    };
-    enum err e;
-
-    w.io = (struct fs_io){.op = op,
-                          .off_bytes = off,
-                          .len_bytes = len,
-                          .iov = &w.iov,
-                          .iov_count = 1};
-    e = run(c, node, &w);
-    if (ret_count)
-        *ret_count = w.io.count_bytes;
-    return e;
-}
 
 static void what_one_writes_the_others_read_at_once(void)
 {
@@ -174,118 +14,27 @@ static void what_one_writes_the_others_read_at_once(void)
     fs_attr attr;
 
     cluster_init(&c);
-    open_everywhere(&c, "file");
+    cluster_open(&c, "file");
     for (uint32_t writer = 1; writer <= NODES; writer++) {
         text[0] = (char)('0' + writer);
-        CHECK_OK(data(&c, writer, FS_IO_WRITE, 5000 * writer, text, sizeof text,
-                      NULL));
+        CHECK_OK(cluster_data(&c, writer, FS_IO_WRITE, 5000 * writer, text,
+                              sizeof text, NULL));
         for (uint32_t i = 1; i <= NODES; i++) {
             CHECK_OK(fs_path_stat(c.nodes[i].client, "file", &attr));
             CHECK_EQ(attr.size_bytes, 5000 * writer + sizeof text);
-            CHECK_OK(data(&c, i, FS_IO_READ, 5000 * writer, buf, sizeof buf,
-                          &count));
+            CHECK_OK(cluster_data(&c, i, FS_IO_READ, 5000 * writer, buf,
+                                  sizeof buf, &count));
             CHECK_EQ(count, sizeof buf);
             CHECK_EQ(memcmp(buf, text, sizeof buf), 0);
         }
     }
-    close_everywhere(&c);
+    cluster_close(&c);
     cluster_fini(&c);
 }
 
+enum { STEPS = 600 };
+
 /* -- random histories against a model -------------------------------------- */
-
-struct model {
-    uint8_t bytes[MODEL_BYTES];
-    uint64_t size;
-};
-
-static void model_size(struct model *m, uint64_t size)
-{
-    if (size < m->size)
-        memset(m->bytes + size, 0, m->size - size);
-    m->size = size;
-}
-
-static void step_write(struct cluster *c, struct model *m, uint32_t node)
-{
-    uint64_t off = random_below(c, MODEL_BYTES - 1);
-    uint64_t len =
-        1 + random_below(c, (uint32_t)min_u64(MODEL_BYTES - off, 20000));
-
-    memset(m->bytes + off, (int)(1 + random_below(c, 255)), len);
-    m->size = max_u64(m->size, off + len);
-    CHECK_OK(data(c, node, FS_IO_WRITE, off, m->bytes + off, len, NULL));
-}
-
-static void step_read(struct cluster *c, const struct model *m, uint32_t node)
-{
-    static uint8_t buf[MODEL_BYTES];
-    uint64_t off = random_below(c, MODEL_BYTES), count;
-    uint64_t len = MODEL_BYTES - off;
-
-    CHECK_OK(data(c, node, FS_IO_READ, off, buf, len, &count));
-    CHECK_EQ(count, m->size > off ? m->size - off : 0);
-    CHECK_EQ(memcmp(buf, m->bytes + off, count), 0);
-}
-
-static void step_truncate(struct cluster *c, struct model *m, uint32_t node)
-{
-    struct waited_io w = {.done = false};
-
-    model_size(m, random_below(c, MODEL_BYTES));
-    w.io = (struct fs_io){
-        .op = FS_IO_SETATTR,
-        .setattr = {.mask = FS_SET_SIZE, .size_bytes = m->size}
-    };
-    CHECK_OK(run(c, node, &w));
-    CHECK_EQ(w.io.attr.size_bytes, m->size);
-}
-
-static void step_punch(struct cluster *c, struct model *m, uint32_t node)
-{
-    uint64_t off = random_below(c, MODEL_BYTES - 1);
-    uint64_t len = 1 + random_below(c, (uint32_t)(MODEL_BYTES - off));
-    struct waited_io w = {.done = false};
-
-    if (off < m->size)
-        memset(m->bytes + off, 0, min_u64(len, m->size - off));
-    w.io = (struct fs_io){.op = FS_IO_ALLOCATE,
-                          .mode = FS_FALLOC_PUNCH_HOLE | FS_FALLOC_KEEP_SIZE,
-                          .off_bytes = off,
-                          .len_bytes = len};
-    CHECK_OK(run(c, node, &w));
-}
-
-static void step_sync(struct cluster *c, uint32_t node)
-{
-    struct waited_io w = {.io = {.op = FS_IO_SYNC}};
-
-    CHECK_OK(run(c, node, &w));
-}
-
-static void step_stat(struct cluster *c, const struct model *m, uint32_t node)
-{
-    fs_attr attr;
-
-    CHECK_OK(fs_path_stat(c->nodes[node].client, "file", &attr));
-    CHECK_EQ(attr.size_bytes, m->size);
-}
-
-static void step(struct cluster *c, struct model *m)
-{
-    uint32_t node = 1 + random_below(c, NODES);
-
-    switch (random_below(c, 8)) {
-    case 0:
-    case 1:
-    case 2: step_write(c, m, node); break;
-    case 3:
-    case 4: step_read(c, m, node); break;
-    case 5: step_truncate(c, m, node); break;
-    case 6: step_punch(c, m, node); break;
-    default: step_stat(c, m, node); step_sync(c, node);
-    }
-}
 
 static void all_nodes_agree_with_the_model(void)
 {
@@ -294,10 +43,10 @@ static void all_nodes_agree_with_the_model(void)
 
     m = (struct model){.size = 0};
     cluster_init(&c);
-    open_everywhere(&c, "file");
+    cluster_open(&c, "file");
     for (int i = 0; i < STEPS; i++)
-        step(&c, &m);
-    close_everywhere(&c);
+        cluster_step(&c, &m);
+    cluster_close(&c);
     cluster_fini(&c);
 }
 
@@ -310,17 +59,17 @@ static void a_broken_connection_changes_nothing(void)
     m = (struct model){.size = 0};
     cluster_init(&c);
     c.seed = 77;
-    open_everywhere(&c, "file");
+    cluster_open(&c, "file");
     for (int i = 0; i < STEPS; i++) {
-        uint32_t node = 2 + random_below(&c, NODES - 1);
+        uint32_t node = 2 + cluster_random(&c, NODES - 1);
 
         if (i % 3 == 0) {
             transport_hub_cut(c.hub, 1, node);
             transport_hub_heal(c.hub, 1, node);
         }
-        step(&c, &m);
+        cluster_step(&c, &m);
     }
-    close_everywhere(&c);
+    cluster_close(&c);
     cluster_fini(&c);
 }
 
@@ -337,7 +86,7 @@ static void writers_of_all_nodes_lose_nothing(void)
     uint64_t count;
 
     cluster_init(&c);
-    open_everywhere(&c, "file");
+    cluster_open(&c, "file");
     for (uint32_t i = 0; i < WRITERS; i++) {
         memset(bytes[i], (int)i + 1, PIECE);
         w[i] = (struct waited_io){
@@ -348,16 +97,16 @@ static void writers_of_all_nodes_lose_nothing(void)
                                  .len_bytes = PIECE,
                                  .iov = &w[i].iov,
                                  .iov_count = 1};
-        submit(&c, 1 + i % NODES, &w[i]);
+        cluster_submit(&c, 1 + i % NODES, &w[i]);
     }
     for (uint32_t i = 0; i < WRITERS; i++) {
         world_run_until(&c.v.world, &w[i].done);
         CHECK_OK(w[i].result);
     }
-    CHECK_OK(data(&c, 2, FS_IO_READ, 0, buf, sizeof buf, &count));
+    CHECK_OK(cluster_data(&c, 2, FS_IO_READ, 0, buf, sizeof buf, &count));
     CHECK_EQ(count, sizeof buf);
     CHECK_EQ(memcmp(buf, bytes, sizeof buf), 0);
-    close_everywhere(&c);
+    cluster_close(&c);
     cluster_fini(&c);
 }
 
@@ -370,27 +119,27 @@ static void readers_and_writers_of_all_nodes_get_on(void)
     struct cluster c;
 
     cluster_init(&c);
-    open_everywhere(&c, "file");
+    cluster_open(&c, "file");
     for (uint32_t i = 0; i < IOS; i++) {
         memset(bytes[i], (int)i, PIECE);
         w[i] = (struct waited_io){
             .iov = {.iov_base = bytes[i], .iov_len = PIECE}
         };
-        w[i].io =
-            (struct fs_io){.op = random_below(&c, 2) ? FS_IO_WRITE : FS_IO_READ,
-                           .off_bytes = random_below(&c, MODEL_BYTES),
-                           .len_bytes = PIECE,
-                           .iov = &w[i].iov,
-                           .iov_count = 1};
-        submit(&c, 1 + random_below(&c, NODES), &w[i]);
-        if (random_below(&c, 4) == 0)
+        w[i].io = (struct fs_io){.op = cluster_random(&c, 2) ? FS_IO_WRITE
+                                                             : FS_IO_READ,
+                                 .off_bytes = cluster_random(&c, MODEL_BYTES),
+                                 .len_bytes = PIECE,
+                                 .iov = &w[i].iov,
+                                 .iov_count = 1};
+        cluster_submit(&c, 1 + cluster_random(&c, NODES), &w[i]);
+        if (cluster_random(&c, 4) == 0)
             loop_run_ready(c.v.world.loop);
     }
     for (uint32_t i = 0; i < IOS; i++) {
         world_run_until(&c.v.world, &w[i].done);
         CHECK_OK(w[i].result);
     }
-    close_everywhere(&c);
+    cluster_close(&c);
     cluster_fini(&c);
 }
 
@@ -430,14 +179,14 @@ static void a_recall_waits_for_who_is_away(void)
     struct cluster c;
 
     cluster_init(&c);
-    open_everywhere(&c, "file");
-    CHECK_OK(data(&c, 2, FS_IO_WRITE, 0, text, sizeof text, NULL));
+    cluster_open(&c, "file");
+    CHECK_OK(cluster_data(&c, 2, FS_IO_WRITE, 0, text, sizeof text, NULL));
     transport_hub_cut(c.hub, 1, 2);
     w.io = (struct fs_io){.op = FS_IO_READ,
                           .len_bytes = sizeof buf,
                           .iov = &w.iov,
                           .iov_count = 1};
-    submit(&c, 3, &w);
+    cluster_submit(&c, 3, &w);
     for (int i = 0; i < 1000; i++)
         loop_run_ready(c.v.world.loop);
     CHECK_EQ(w.done, false); /* nothing is released because time passed */
@@ -445,72 +194,29 @@ static void a_recall_waits_for_who_is_away(void)
     world_run_until(&c.v.world, &w.done);
     CHECK_OK(w.result);
     CHECK_EQ(memcmp(buf, text, sizeof buf), 0);
-    close_everywhere(&c);
+    cluster_close(&c);
     cluster_fini(&c);
 }
 
 /* -- another coordinator --------------------------------------------------- */
 
-/* Node 1 ends and comes back as a new run with a new epoch; it knows only what
- * is on the LUN, and that the others live. */
-static void coordinator_restart(struct cluster *c)
-{
-    const struct fs_sender others[] = {
-        {2, 102},
-        {3, 103}
-    };
-    const struct fs_coord_args args = {.node = 1,
-                                       .host = "h1",
-                                       .incarnation = ++c->v.incarnation,
-                                       .sole = true,
-                                       .discard = true,
-                                       .others = others,
-                                       .other_count = ARRAY_LEN(others)};
-
-    leave(c);
-    fs_coord_stop(c->v.coord);
-    CHECK_OK_FATAL(fs_coord_start(c->v.lun, &args, NULL, &c->v.coord));
-    c->v.link = c->nodes[1].link = fs_coord_link(c->v.coord);
-    CHECK_OK_FATAL(fs_net_serve(c->nodes[1].net, c->super.uuid, c->v.coord));
-    for (uint32_t i = 2; i <= NODES; i++)
-        fs_net_aim(c->nodes[i].link, 1); /* they have heard of it */
-}
-
-static void step_of_others(struct cluster *c, struct model *m)
-{
-    uint32_t node = 2 + random_below(c, NODES - 1);
-
-    switch (random_below(c, 6)) {
-    case 0:
-    case 1:
-    case 2: step_write(c, m, node); break;
-    case 3: step_read(c, m, node); break;
-    case 4: step_truncate(c, m, node); break;
-    default: step_stat(c, m, node);
-    }
-}
-
 static void a_new_coordinator_learns_what_is_held(void)
 {
-    const struct fs_open_how *how[] = {NULL, NULL, &cw_create, &cw_reopen};
     static struct model m;
     struct cluster c;
-    fs_attr attr;
 
     m = (struct model){.size = 0};
     cluster_init(&c);
     c.seed = 5;
-    fs_client_free(TAKE(c.nodes[1].client));
-    for (uint32_t i = 2; i <= NODES; i++)
-        CHECK_OK_FATAL(fs_path_open(c.nodes[i].client, "file", how[i],
-                                    &c.nodes[i].file, &attr));
+    cluster_open(&c, "file");
     for (int i = 0; i < STEPS; i++) {
-        step_of_others(&c, &m);
-        if (i % 10 == 9)
-            coordinator_restart(&c);
+        cluster_step(&c, &m);
+        if (i % 10 == 9) {
+            cluster_leave(&c);
+            cluster_takeover(&c, 1 + cluster_random(&c, NODES));
+        }
     }
-    for (uint32_t i = 2; i <= NODES; i++)
-        CHECK_OK(fs_file_close(c.nodes[i].file, how[i]));
+    cluster_close(&c);
     cluster_fini(&c);
 }
 
@@ -526,10 +232,11 @@ static void an_unlinked_file_outlives_a_takeover(void)
     fs_client_free(TAKE(c.nodes[1].client));
     CHECK_OK_FATAL(fs_path_open(c.nodes[2].client, "file", &cw_create,
                                 &c.nodes[2].file, &attr));
-    CHECK_OK(data(&c, 2, FS_IO_WRITE, 0, text, sizeof text, NULL));
+    CHECK_OK(cluster_data(&c, 2, FS_IO_WRITE, 0, text, sizeof text, NULL));
     CHECK_OK(fs_path_unlink(c.nodes[3].client, "file"));
-    coordinator_restart(&c);
-    CHECK_OK(data(&c, 2, FS_IO_READ, 0, buf, sizeof buf, NULL));
+    cluster_leave(&c);
+    cluster_takeover(&c, 3);
+    CHECK_OK(cluster_data(&c, 2, FS_IO_READ, 0, buf, sizeof buf, NULL));
     CHECK_EQ(memcmp(buf, text, sizeof buf), 0);
     CHECK_OK(fs_file_close(c.nodes[2].file, &cw_create));
     cluster_fini(&c);
@@ -548,14 +255,14 @@ static void a_forgotten_node_is_in_nobodys_way(void)
     fs_attr attr;
 
     cluster_init(&c);
-    open_everywhere(&c, "file");
-    CHECK_OK(data(&c, 2, FS_IO_WRITE, 0, text, sizeof text, NULL));
+    cluster_open(&c, "file");
+    CHECK_OK(cluster_data(&c, 2, FS_IO_WRITE, 0, text, sizeof text, NULL));
     transport_hub_cut(c.hub, 1, 2);
     w.io = (struct fs_io){.op = FS_IO_READ,
                           .len_bytes = sizeof buf,
                           .iov = &w.iov,
                           .iov_count = 1};
-    submit(&c, 3, &w);
+    cluster_submit(&c, 3, &w);
     loop_run_ready(c.v.world.loop);
     CHECK_EQ(w.done, false);
     CHECK_OK(fs_coord_forget(c.v.coord, &two));
