@@ -18,6 +18,10 @@ enum err lun_open(const char *url_text, const struct lun_args *args,
     e = lun_url_parse(url_text, why, url);
     if (e)
         return e;
+    if (args->ear && url->kind == LUN_URL_FILE)
+        return diag_fail(why, E_UNSUPPORTED,
+                         "%s: hosts share the LUN of a target, not a file",
+                         url_text);
     e = url->kind == LUN_URL_FILE ? lun_file_open(url, args, why, ret_lun)
                                   : lun_iscsi_open(url, args, why, ret_lun);
     explicit_bzero(url, sizeof *url);
@@ -138,6 +142,12 @@ enum err lun_pr_submit(struct lun *lun, struct lun_pr *pr)
     if (!lun->ops->pr_submit)
         return E_UNSUPPORTED;
     return lun->ops->pr_submit(lun, pr);
+}
+
+void lun_pr_cancel(struct lun *lun, struct lun_pr *pr)
+{
+    ASSERT(lun->ops->pr_cancel); /* it was submitted */
+    lun->ops->pr_cancel(lun, pr);
 }
 
 struct sync_pr {

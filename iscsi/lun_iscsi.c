@@ -98,8 +98,8 @@ static void ignore_sigpipe(void)
 
 static enum err make_sessions(struct lun_iscsi *li, const struct lun_args *args)
 {
-    unsigned count =
-        (unsigned)min_u64(max_u64(args->loop_count, 1), LUN_SESSIONS_MAX);
+    unsigned most = li->ear ? 1 : LUN_SESSIONS_MAX;
+    unsigned count = (unsigned)min_u64(max_u64(args->loop_count, 1), most);
     enum err e = E_OK;
 
     li->iovs_bytes = sizeof(struct iovec) * count * SLOTS * SLOT_IOVS;
@@ -166,6 +166,7 @@ static enum err li_rescan(struct lun *lun, struct diag *why)
 
 static const struct lun_ops iscsi_ops = {
     .pr_submit = iscsi_pr_submit,
+    .pr_cancel = iscsi_pr_cancel,
     .rescan = li_rescan,
     .close = li_close,
 };
@@ -268,7 +269,8 @@ enum err lun_iscsi_open(const struct lun_url *url, const struct lun_args *args,
         return E_NOMEM;
     li->url = *url;
     li->lock_fd = -1;
-    li->own_nexus = args->exclusive;
+    li->ear = args->ear;
+    li->own_nexus = args->exclusive || args->ear;
     /* SAM-5 4.7: up to 255 peripheral, above flat space addressing */
     li->scsi_lun = (int)(url->lun < 256 ? url->lun : url->lun | 0x4000);
     li->give_up_ns =
@@ -288,13 +290,13 @@ enum err lun_iscsi_open(const struct lun_url *url, const struct lun_args *args,
         e = iscsi_probe(li, &li->limits, &li->lun.identity, why);
     if (!e)
         e = describe_store(li, args, why);
-    if (!e && args->exclusive)
+    if (!e && li->own_nexus)
         e = lock_here(li, why);
     if (!e)
         e = make_sessions(li, args);
-    if (!e)
+    if (!e && !li->ear)
         e = for_sessions(li, open_run, why);
-    if (!e && args->exclusive && !args->read_only)
+    if (!e && !li->ear && args->exclusive && !args->read_only)
         e = drain_predecessor(li, why);
     if (e)
         return e;

@@ -4,7 +4,9 @@
  *   lun_iscsi_probe.c    what the target says of the LUN   (blocks)
  *   lun_iscsi_session.c  one connection: log in, lose, come back
  *   lun_iscsi_command.c  an io as SCSI commands, and their outcomes
- *   lun_iscsi_pr.c       persistent reservations
+ *   lun_iscsi_abort.c    ABORT TASK, for what may never be answered
+ *   lun_iscsi_pr.c       single commands: persistent reservations, blocks
+ *   lun_iscsi_share.c    what waits for whoever admits this host; its ear
  *
  * A session belongs to its loop: everything in it is touched there only.  An
  * io of another loop is posted to the session's and its end posted back.
@@ -40,6 +42,7 @@ enum {
     COMMAND_MS_MAX = 20000, /* unanswered so long, or two thirds of */
     COMMAND_MS_MIN = 2000,  /* the give-up time: ABORT TASK */
     ABORT_MS = 5000,        /* and that unanswered: the session is lost */
+    PROBE_MS = 1000,        /* unanswered so long on a shared LUN: why? */
     QUIET_MS = 5000,        /* nothing heard: NOP-Out, again so long: lost */
     TICK_MS = 500,
     BUSY_MS = 100,           /* BUSY, TASK SET FULL: try again after */
@@ -75,20 +78,26 @@ struct slot {
     struct iovec *iov;   /* SLOT_IOVS of them */
     uint64_t started_ns; /* first; so long after it we give up */
     uint64_t issued_ns;  /* last */
+    uint64_t suspect_ns; /* since when an answer is not expected; 0: it is */
     uint64_t abort_ns;   /* when ABORT TASK was sent */
     unsigned attentions, losses;
-    bool aborting, aborted;
-    uint8_t param[24]; /* UNMAP */
+    bool aborting, aborted; /* as issued last */
+    bool abort_out;         /* ABORT TASK, maybe of an earlier issue */
+    uint8_t param[24];      /* UNMAP */
 };
 
 enum session_state {
     SESSION_DOWN,      /* waiting to try again */
     SESSION_LOGIN,     /* connecting, logging in */
     SESSION_RESETTING, /* LOGICAL UNIT RESET is on its way */
+    SESSION_PROVING,   /* shared: TEST UNIT READY is on its way */
     SESSION_READY,
     SESSION_LOGOUT,
     SESSION_CLOSED
 };
+
+/* Of a shared LUN; any other carries. */
+enum gate { GATE_CARRIES, GATE_HELD, GATE_FAILS };
 
 /* A call from another thread that waits for its end. */
 struct control {
@@ -123,13 +132,22 @@ struct session {
     bool needs_reset; /* a write is at large */
     bool gone;        /* given up; tries on */
     bool unsettled;   /* counted in lun->unsettled */
+    bool overdue;     /* there are slots to abort, or aborted */
+
+    enum gate gate;
+    enum err gate_error; /* FAILS */
+    bool is_up;          /* the ear knows of this session */
+    unsigned proof_attentions;
+    uint64_t probe_ns; /* last TEST UNIT READY */
 
     struct list free, in_flight, redo; /* of slots */
     struct list queue;                 /* of ios */
     struct list prs;                   /* of struct lun_pr */
     struct lun_pr *pr;                 /* at work */
+    struct scsi_task *pr_task;         /* NULL: task management */
     uint64_t pr_since_ns;
     unsigned pr_attentions;
+    bool pr_suspect, pr_aborting, pr_aborted, pr_abort_out; /* as in slot */
     uint8_t pr_param[24]; /* SPC-4 table 204 */
     struct scsi_iovec pr_iov;
     struct control *opener, *closer;
@@ -140,9 +158,10 @@ struct lun_iscsi {
     struct lun lun;
     struct lun_url url;
     char initiator[LUN_URL_TARGET_BYTES];
-    bool own_nexus; /* fixed ISIDs */
-    int lock_fd;    /* exclusive: keeps others of this host out; -1: none */
-    int scsi_lun;   /* as libiscsi puts it on the wire */
+    struct lun_ear *ear; /* shared; NULL: not */
+    bool own_nexus;      /* fixed ISIDs */
+    int lock_fd;  /* exclusive: keeps others of this host out; -1: none */
+    int scsi_lun; /* as libiscsi puts it on the wire */
     char portals[PORTALS_MAX][PORTAL_BYTES];
     unsigned portal_count;
     uint64_t give_up_ns, command_ns;
@@ -192,8 +211,13 @@ MUST_CHECK enum err iscsi_probe(struct lun_iscsi *li, struct lun_limits *limits,
 MUST_CHECK enum err session_new(struct lun_iscsi *li, struct loop *loop,
                                 unsigned index);
 void session_free(struct session *s);
-/* On the session's loop: log in; the opener hears how it went. */
+/* On the session's loop: log in; the opener hears how it went.  Without one
+ * what fails is tried again. */
 void session_open(struct session *s, struct control *opener);
+/* All that a login owes was answered. */
+void session_ready(struct session *s);
+/* Everything that was queued is at the target. */
+bool session_is_written(struct session *s);
 void session_close(struct session *s, struct control *closer);
 /* The connection is of no use any more.  Safe inside of callbacks. */
 void session_lose(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -207,17 +231,48 @@ void session_unsettle(struct session *s);
 extern const struct store_ops iscsi_store_ops;
 /* Start what is queued, as far as slots go. */
 void commands_dispatch(struct session *s);
-/* Send again what came back without an answer, or with BUSY. */
-void commands_redo(struct session *s);
+/* Send again what came back without an answer, or with BUSY; then the queue. */
+void commands_resume(struct session *s);
 /* Fail everything that waits. */
 void commands_fail(struct session *s, enum err e);
-/* ABORT TASK for what is unanswered too long. */
+/* No answer, or always "later", for as long as we wait for a connection. */
+bool command_is_too_old(const struct slot *slot);
+
+/* -- lun_iscsi_abort.c ----------------------------------------------------- */
+
+/* A unit attention was met by what was sent then: if it says that commands of
+ * before were swallowed without an answer (SAM-5 5.14), do not wait for it. */
+void commands_suspect(struct session *s, int ascq, uint64_t sent_ns);
+/* ABORT TASK for what is not expected to be answered, as soon as it can be
+ * sent; and take back what was aborted. */
+void commands_abort(struct session *s);
+/* The same for what is unanswered too long. */
 void commands_check_deadlines(struct session *s, uint64_t now_ns);
 
 /* -- lun_iscsi_pr.c -------------------------------------------------------- */
 
 enum err iscsi_pr_submit(struct lun *lun, struct lun_pr *pr);
+void iscsi_pr_cancel(struct lun *lun, struct lun_pr *pr);
 void prs_dispatch(struct session *s);
 void prs_fail(struct session *s, enum err e);
+/* A registration is under way, or waits to be: nothing else is sent. */
+bool prs_want_silence(const struct session *s);
+/* ABORT TASK for the one at work, if it is suspect; take it back. */
+void prs_abort(struct session *s);
+
+/* -- lun_iscsi_share.c ----------------------------------------------------- */
+
+/* Ask with TEST UNIT READY whether the LUN is there; session_ready() then. */
+void share_prove(struct session *s);
+/* Something is unanswered for long: is there a unit attention to explain it?
+ * Others' LOGICAL UNIT RESET may end commands without a word. */
+void share_probe(struct session *s, uint64_t now_ns);
+void share_up(struct session *s);
+/* The connection is gone: hold.  And when all came back: tell. */
+void share_stop(struct session *s);
+void share_lost(struct session *s);
+/* An io, or a lun_pr, met it. */
+void share_conflict(struct session *s);
+void share_attention(struct session *s, int ascq, bool by_pr);
 
 #endif

@@ -3,7 +3,6 @@
  * they can be lost with a command under way.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/endian.h"
-#include "base/trace.h"
 #include "iscsi/lun_iscsi.h"
 
 #include <string.h>
@@ -280,25 +279,6 @@ static enum verdict judge(struct slot *slot, int status, enum err *ret_err)
     return VERDICT_FAIL;
 }
 
-/* UNIT ATTENTION 29/xx: somebody reset the LUN.  What was sent before may
- * have been swallowed without an answer (SAM-5 5.14): do not wait long. */
-static void suspect_older(struct slot *slot)
-{
-    struct session *s = slot->session;
-    uint64_t since =
-        slot->issued_ns - (s->lun->command_ns - 2 * TICK_MS * NS_PER_MS);
-
-    if (slot->task.sense.key != SCSI_SENSE_UNIT_ATTENTION ||
-        slot->task.sense.ascq >> 8 != 0x29)
-        return;
-    list_for_each (node, &s->in_flight) {
-        struct slot *other = container_of(node, struct slot, link);
-
-        if (other->issued_ns <= slot->issued_ns)
-            other->issued_ns = min_u64(other->issued_ns, since);
-    }
-}
-
 static void fail_slot(struct slot *slot, enum err e)
 {
     struct session *s = slot->session;
@@ -321,19 +301,20 @@ static void fail_slot(struct slot *slot, enum err e)
     slot_free(slot);
 }
 
-/* No answer, or always "later", for as long as we wait for a connection. */
-static bool too_old(const struct slot *slot)
+/* What is held has all the time. */
+bool command_is_too_old(const struct slot *slot)
 {
     struct session *s = slot->session;
 
-    return session_now(s) - slot->started_ns >= s->lun->give_up_ns;
+    return s->gate == GATE_CARRIES &&
+           session_now(s) - slot->started_ns >= s->lun->give_up_ns;
 }
 
 /* The connection broke under it: it may still land (I13). */
 static void command_lost(struct slot *slot)
 {
     struct session *s = slot->session;
-    bool fails = ++slot->losses > LOSSES_MAX || too_old(slot);
+    bool fails = ++slot->losses > LOSSES_MAX || command_is_too_old(slot);
 
     if (changes(slot->io)) {
         s->needs_reset = true;
@@ -341,54 +322,89 @@ static void command_lost(struct slot *slot)
             session_unsettle(s);
     }
     session_lose(s, "the connection broke under a command");
-    if (fails)
+    if (s->gate == GATE_FAILS)
+        fail_slot(slot, s->gate_error);
+    else if (fails)
         fail_slot(slot, E_LUN_GONE);
     else
         list_push_back(&s->redo, &slot->link);
 }
 
+static bool may_send(const struct session *s)
+{
+    return s->state == SESSION_READY && !s->lost && s->gate == GATE_CARRIES &&
+           !prs_want_silence(s);
+}
+
+/* What the outcome tells of others than this command, and they of it. */
+static enum verdict heed(struct slot *slot, enum verdict verdict,
+                         enum err *ret_err)
+{
+    struct session *s = slot->session;
+    const struct scsi_sense *sense = &slot->task.sense;
+
+    if (s->lun->ear && *ret_err == E_RESERVED) {
+        share_conflict(s);
+        verdict = VERDICT_AGAIN;
+    }
+    if (sense->key == SCSI_SENSE_UNIT_ATTENTION) {
+        commands_suspect(s, sense->ascq, slot->issued_ns);
+        share_attention(s, sense->ascq, false);
+    }
+    if (verdict != VERDICT_LATER && verdict != VERDICT_AGAIN)
+        return verdict;
+    if (s->gate == GATE_FAILS)
+        *ret_err = s->gate_error;
+    else if (verdict == VERDICT_LATER && command_is_too_old(slot))
+        *ret_err = E_BUSY;
+    else if (slot->aborted && command_is_too_old(slot))
+        *ret_err = E_TIMEOUT;
+    else
+        return verdict;
+    return VERDICT_FAIL;
+}
+
 static void issue(struct slot *slot);
+
+static void command_ends(struct slot *slot, int status)
+{
+    struct session *s = slot->session;
+    enum err e;
+    enum verdict verdict = judge(slot, status, &e);
+
+    switch (heed(slot, verdict, &e)) {
+    case VERDICT_DONE:
+        io_step(iio_of(slot->io), E_OK);
+        slot_free(slot);
+        break;
+    case VERDICT_FAIL: fail_slot(slot, e); break;
+    case VERDICT_AGAIN:
+        if (may_send(s))
+            issue(slot);
+        else
+            list_push_back(&s->redo, &slot->link);
+        break;
+    case VERDICT_LATER:
+        list_push_back(&s->redo, &slot->link);
+        if (!list_linked(&s->busy.link))
+            loop_timer_set(s->loop, &s->busy, BUSY_MS);
+        break;
+    case VERDICT_LOST: command_lost(slot); break;
+    }
+}
 
 static void command_done(struct iscsi_context *ctx, int status, void *data,
                          void *arg)
 {
     struct slot *slot = arg;
     struct session *s = slot->session;
-    struct iscsi_io *iio = iio_of(slot->io);
-    enum verdict verdict;
-    enum err e;
 
     (void)ctx;
     (void)data;
     list_remove(&slot->link);
-    verdict = judge(slot, status, &e);
-    suspect_older(slot);
-    if (verdict == VERDICT_LATER && too_old(slot)) {
-        verdict = VERDICT_FAIL;
-        e = E_BUSY;
-    } else if (verdict == VERDICT_AGAIN && slot->aborted && too_old(slot)) {
-        verdict = VERDICT_FAIL;
-        e = E_TIMEOUT;
-    }
-    switch (verdict) {
-    case VERDICT_DONE:
-        io_step(iio, E_OK);
-        slot_free(slot);
-        break;
-    case VERDICT_FAIL: fail_slot(slot, e); break;
-    case VERDICT_AGAIN:
-        if (s->lost) /* the context is being torn down */
-            list_push_back(&s->redo, &slot->link);
-        else
-            issue(slot);
-        return;
-    case VERDICT_LATER:
-        list_push_back(&s->redo, &slot->link);
-        if (!list_linked(&s->busy.link))
-            loop_timer_set(s->loop, &s->busy, BUSY_MS);
-        return;
-    case VERDICT_LOST: command_lost(slot); return;
-    }
+    command_ends(slot, status);
+    if (list_empty(&s->in_flight))
+        prs_dispatch(s); /* a registration may have waited for that */
     commands_dispatch(s);
 }
 
@@ -399,6 +415,7 @@ static void issue(struct slot *slot)
     struct session *s = slot->session;
 
     slot->aborting = slot->aborted = false;
+    slot->suspect_ns = 0;
     slot->issued_ns = session_now(s);
     build(slot);
     /* May send at once and may fail: not yet at the target then. */
@@ -412,15 +429,18 @@ static void issue(struct slot *slot)
     session_kick(s);
 }
 
-void commands_redo(struct session *s)
+void commands_resume(struct session *s)
 {
     struct list again, *first;
 
+    if (!may_send(s))
+        return;
     list_init(&again);
     while ((first = list_pop_front(&s->redo)))
         list_push_back(&again, first);
     while ((first = list_pop_front(&again)))
         issue(container_of(first, struct slot, link));
+    commands_dispatch(s);
 }
 
 static uint64_t piece_max(const struct lun_iscsi *li, enum store_op op)
@@ -500,8 +520,7 @@ static void dispatch_one(struct session *s, struct iscsi_io *iio)
 
 void commands_dispatch(struct session *s)
 {
-    while (s->state == SESSION_READY && !s->lost && !list_empty(&s->queue) &&
-           !list_empty(&s->free))
+    while (may_send(s) && !list_empty(&s->queue) && !list_empty(&s->free))
         dispatch_one(s, container_of(s->queue.next, struct iscsi_io, link));
 }
 
@@ -524,60 +543,6 @@ void commands_fail(struct session *s, enum err e)
     }
 }
 
-/* -- commands without an answer -------------------------------------------- */
-
-static void abort_done(struct iscsi_context *ctx, int status, void *data,
-                       void *arg)
-{
-    struct slot *slot = arg;
-    uint32_t response;
-
-    if (!slot->aborting || status != SCSI_STATUS_GOOD)
-        return; /* answered meanwhile; or the session goes anyway */
-    response = *(uint32_t *)data;
-    if (response != ISCSI_TMR_FUNC_COMPLETE &&
-        response != ISCSI_TMR_TASK_DOES_NOT_EXIST) {
-        session_lose(slot->session,
-                     "the target refuses ABORT TASK (response %u)", response);
-        return;
-    }
-    slot->aborted = true;
-    iscsi_scsi_cancel_task(ctx, &slot->task);
-}
-
-static void abort_slot(struct slot *slot)
-{
-    struct session *s = slot->session;
-
-    slot->aborting = true;
-    slot->abort_ns = session_now(s);
-    TRACE(lun_abort, "session=%u op=%s off=%llu", s->index,
-          store_op_name(slot->io->op), (unsigned long long)slot->off_bytes);
-    lun_fault(
-        &s->lun->lun, E_TIMEOUT,
-        "session %u: %s at %llu unanswered for %llu s: aborted", s->index,
-        store_op_name(slot->io->op), (unsigned long long)slot->off_bytes,
-        (unsigned long long)((slot->abort_ns - slot->issued_ns) / NS_PER_S));
-    if (iscsi_task_mgmt_abort_task_async(s->ctx, &slot->task, abort_done, slot))
-        session_lose(s, "%s", iscsi_get_error(s->ctx));
-    session_kick(s);
-}
-
-void commands_check_deadlines(struct session *s, uint64_t now_ns)
-{
-    list_for_each (node, &s->in_flight) {
-        struct slot *slot = container_of(node, struct slot, link);
-
-        if (slot->aborting) {
-            if (now_ns - slot->abort_ns >= ABORT_MS * NS_PER_MS)
-                session_lose(s, "ABORT TASK was not answered");
-        } else if (now_ns - slot->issued_ns >= s->lun->command_ns ||
-                   too_old(slot)) {
-            abort_slot(slot);
-        }
-    }
-}
-
 /* -- the store ------------------------------------------------------------- */
 
 static void io_arrive(struct task *t)
@@ -585,8 +550,8 @@ static void io_arrive(struct task *t)
     struct iscsi_io *iio = container_of(t, struct iscsi_io, task);
     struct session *s = iio->session;
 
-    if (s->gone) {
-        iio->result = E_LUN_GONE;
+    if (s->gone || s->gate == GATE_FAILS) {
+        iio->result = s->gone ? E_LUN_GONE : s->gate_error;
         io_finish(iio);
         return;
     }

@@ -1,6 +1,7 @@
-/* iscsi/lun_iscsi_pr.c - persistent reservations and LOGICAL UNIT RESET.
- * One at a time per session; decides nothing and repeats nothing but after a
- * unit attention.
+/* iscsi/lun_iscsi_pr.c - single commands: persistent reservations, LOGICAL
+ * UNIT RESET, blocks of a LUN that is held.  One at a time per session;
+ * decides nothing and repeats nothing, but after a unit attention on a LUN
+ * that is not shared.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/endian.h"
 #include "iscsi/lun_iscsi.h"
@@ -11,18 +12,23 @@ enum { KEYS_HEADER_BYTES = 8, KEY_BYTES = 8, RESERVATION_BYTES = 24 };
 
 /* SPC-4 tables 59 and 62: service actions. */
 static const struct pr_row {
-    bool in, every_session;
-    uint8_t action;
+    bool changes;   /* outcome unknown: a write at large (I13) */
+    bool registers; /* every session; alone on a shared one */
+    uint8_t opcode, action;
 } pr_rows[LUN_PR_OP_COUNT] = {
-    [LUN_PR_READ_KEYS] = {true,  false, 0},
-    [LUN_PR_READ_RESERVATION] = {true,  false, 1},
-    [LUN_PR_REGISTER] = {false, true,  0},
-    [LUN_PR_REGISTER_IGNORE] = {false, true,  6},
-    [LUN_PR_RESERVE] = {false, false, 1},
-    [LUN_PR_RELEASE] = {false, false, 2},
-    [LUN_PR_CLEAR] = {false, false, 3},
-    [LUN_PR_PREEMPT] = {false, false, 4},
-    [LUN_PR_PREEMPT_ABORT] = {false, false, 5},
+    [LUN_PR_READ_KEYS] = {false, false, 0x5e,                           0},
+    [LUN_PR_READ_RESERVATION] = {false, false, 0x5e,                           1},
+    [LUN_PR_REGISTER] = {true,  true,  0x5f,                           0},
+    [LUN_PR_REGISTER_IGNORE] = {true,  true,  0x5f,                           6},
+    [LUN_PR_RESERVE] = {true,  false, 0x5f,                           1},
+    [LUN_PR_RELEASE] = {true,  false, 0x5f,                           2},
+    [LUN_PR_CLEAR] = {true,  false, 0x5f,                           3},
+    [LUN_PR_PREEMPT] = {true,  false, 0x5f,                           4},
+    [LUN_PR_PREEMPT_ABORT] = {true,  false, 0x5f,                           5},
+    [LUN_PR_RESET] = {false, false, 0,                              0},
+    [LUN_PR_READ] = {false, false, SCSI_OPCODE_READ16,             0},
+    [LUN_PR_WRITE] = {true,  false, SCSI_OPCODE_WRITE16,            0},
+    [LUN_PR_FLUSH] = {false, false, SCSI_OPCODE_SYNCHRONIZECACHE16, 0},
 };
 
 /* -- the end --------------------------------------------------------------- */
@@ -44,7 +50,7 @@ static void pr_finish(struct lun_pr *pr, enum err e)
 
     pr->result = e;
     pr->task = (struct task){.run = pr_report};
-    if (!e && pr_rows[pr->op].every_session &&
+    if (!e && pr_rows[pr->op].registers &&
         pr->session + 1 < li->session_count) {
         pr->session++;
         pr->task.run = pr_arrive;
@@ -58,8 +64,10 @@ static void pr_end(struct session *s, enum err e)
     struct lun_pr *pr = s->pr;
 
     s->pr = NULL;
+    s->pr_task = NULL;
     pr_finish(pr, e);
     prs_dispatch(s);
+    commands_resume(s); /* it may have asked for silence */
 }
 
 /* -- answers --------------------------------------------------------------- */
@@ -111,17 +119,48 @@ static enum err take_answer(struct lun_pr *pr, const struct scsi_task *task)
         return take_keys(pr, answer);
     if (pr->op == LUN_PR_READ_RESERVATION)
         return take_reservation(pr, answer);
+    if (pr->op == LUN_PR_READ &&
+        task->residual_status != SCSI_RESIDUAL_NO_RESIDUAL)
+        return E_IO; /* fewer bytes than asked for are not data */
     return E_OK;
 }
 
 static enum err sense_error(const struct scsi_sense *sense)
 {
+    if (sense->key == SCSI_SENSE_UNIT_ATTENTION ||
+        sense->key == SCSI_SENSE_COMMAND_ABORTED)
+        return E_AGAIN;
     if (sense->key != SCSI_SENSE_ILLEGAL_REQUEST)
         return E_IO;
     if (sense->ascq == SCSI_SENSE_ASCQ_INVALID_OPERATION_CODE ||
         sense->ascq == SCSI_SENSE_ASCQ_INVALID_FIELD_IN_CDB)
         return E_UNSUPPORTED;
     return E_INVAL;
+}
+
+/* Nobody knows what became of it. */
+static enum err pr_lost(struct session *s)
+{
+    if (pr_rows[s->pr->op].changes)
+        s->needs_reset = true;
+    session_lose(s, "the connection broke under a command");
+    return E_LUN_GONE;
+}
+
+static enum err pr_outcome(struct session *s, int status,
+                           const struct scsi_task *task)
+{
+    switch (status) {
+    case SCSI_STATUS_GOOD: return take_answer(s->pr, task);
+    case SCSI_STATUS_RESERVATION_CONFLICT: return E_RESERVED;
+    case SCSI_STATUS_CHECK_CONDITION: return sense_error(&task->sense);
+    case SCSI_STATUS_BUSY:
+    case SCSI_STATUS_TASK_SET_FULL:
+    case SCSI_STATUS_ACA_ACTIVE:
+    case SCSI_STATUS_TASK_ABORTED: return E_AGAIN;
+    case SCSI_STATUS_CANCELLED: return s->pr_aborted ? E_AGAIN : pr_lost(s);
+    default: return pr_lost(s);
+    }
 }
 
 static void pr_send(struct session *s);
@@ -131,26 +170,27 @@ static void pr_done(struct iscsi_context *ctx, int status, void *data,
 {
     struct session *s = arg;
     struct scsi_task *task = data;
-    bool again = false;
-    enum err e = E_LUN_GONE;
+    bool attention = status == SCSI_STATUS_CHECK_CONDITION &&
+                     task->sense.key == SCSI_SENSE_UNIT_ATTENTION;
+    int ascq = task->sense.ascq;
+    bool again =
+        attention && !s->lun->ear && ++s->pr_attentions <= UNIT_ATTENTIONS_MAX;
+    enum err e = pr_outcome(s, status, task);
 
     (void)ctx;
-    if (status == SCSI_STATUS_GOOD) {
-        e = take_answer(s->pr, task);
-    } else if (status == SCSI_STATUS_RESERVATION_CONFLICT) {
-        e = E_RESERVED;
-    } else if (status == SCSI_STATUS_CHECK_CONDITION) {
-        again = task->sense.key == SCSI_SENSE_UNIT_ATTENTION &&
-                ++s->pr_attentions <= UNIT_ATTENTIONS_MAX;
-        e = sense_error(&task->sense);
-    }
     scsi_free_scsi_task(task);
-    if (again)
+    if (attention)
+        commands_suspect(s, ascq, s->pr_since_ns);
+    if (again) {
         pr_send(s);
-    else
-        pr_end(s, e);
+        return;
+    }
+    if (attention)
+        share_attention(s, ascq, true);
+    pr_end(s, e);
 }
 
+/* What was sent before it can no longer land, nor be answered, maybe. */
 static void reset_done(struct iscsi_context *ctx, int status, void *data,
                        void *arg)
 {
@@ -160,7 +200,46 @@ static void reset_done(struct iscsi_context *ctx, int status, void *data,
     (void)ctx;
     if (status == SCSI_STATUS_GOOD)
         e = *(uint32_t *)data == ISCSI_TMR_FUNC_COMPLETE ? E_OK : E_UNSUPPORTED;
+    if (!e)
+        commands_suspect(s, 0x2900, s->pr_since_ns);
     pr_end(s, e);
+}
+
+/* -- an answer that will not come ------------------------------------------ */
+
+static void abort_done(struct iscsi_context *ctx, int status, void *data,
+                       void *arg)
+{
+    struct session *s = arg;
+    uint32_t response;
+
+    (void)ctx;
+    s->pr_abort_out = false;
+    if (!s->pr_aborting || status != SCSI_STATUS_GOOD)
+        return; /* answered meanwhile; or the session goes anyway */
+    response = *(uint32_t *)data;
+    if (response == ISCSI_TMR_FUNC_COMPLETE ||
+        response == ISCSI_TMR_TASK_DOES_NOT_EXIST)
+        s->pr_aborted = s->overdue = true;
+    else
+        session_lose(s, "the target refuses ABORT TASK (response %u)",
+                     response);
+}
+
+void prs_abort(struct session *s)
+{
+    if (!s->pr_task || !s->pr_suspect)
+        return;
+    if (s->pr_aborted) {
+        iscsi_scsi_cancel_task(s->ctx, s->pr_task);
+    } else if (s->pr_abort_out) {
+        s->overdue = true;
+    } else if (!s->pr_aborting) {
+        s->pr_aborting = s->pr_abort_out = true;
+        if (iscsi_task_mgmt_abort_task_async(s->ctx, s->pr_task, abort_done, s))
+            session_lose(s, "%s", iscsi_get_error(s->ctx));
+        session_kick(s);
+    }
 }
 
 /* -- questions ------------------------------------------------------------- */
@@ -168,7 +247,7 @@ static void reset_done(struct iscsi_context *ctx, int status, void *data,
 static struct scsi_task *build_in(const struct lun_pr *pr)
 {
     uint64_t bytes = KEYS_HEADER_BYTES + (uint64_t)pr->keys_max * KEY_BYTES;
-    uint8_t cdb[10] = {0x5e, pr_rows[pr->op].action};
+    uint8_t cdb[10] = {pr_rows[pr->op].opcode, pr_rows[pr->op].action};
 
     if (pr->op == LUN_PR_READ_RESERVATION)
         bytes = RESERVATION_BYTES;
@@ -181,7 +260,7 @@ static struct scsi_task *build_in(const struct lun_pr *pr)
 static struct scsi_task *build_out(struct session *s)
 {
     const struct lun_pr *pr = s->pr;
-    uint8_t cdb[10] = {0x5f, pr_rows[pr->op].action,
+    uint8_t cdb[10] = {pr_rows[pr->op].opcode, pr_rows[pr->op].action,
                        pr->type, [8] = sizeof s->pr_param};
     struct scsi_task *task =
         scsi_create_task(sizeof cdb, cdb, SCSI_XFER_WRITE, sizeof s->pr_param);
@@ -197,6 +276,40 @@ static struct scsi_task *build_out(struct session *s)
     return task;
 }
 
+/* READ, WRITE, SYNCHRONIZE CACHE (of all): SBC-3 5.11, 5.32, 5.22. */
+static struct scsi_task *build_blocks(struct session *s)
+{
+    static const int directions[] = {[LUN_PR_READ] = SCSI_XFER_READ,
+                                     [LUN_PR_WRITE] = SCSI_XFER_WRITE,
+                                     [LUN_PR_FLUSH] = SCSI_XFER_NONE};
+    const struct lun_pr *pr = s->pr;
+    uint32_t bytes = pr->op == LUN_PR_FLUSH ? 0 : pr->bytes;
+    uint64_t block = s->lun->limits.block_bytes;
+    uint8_t cdb[16] = {pr_rows[pr->op].opcode};
+    struct scsi_task *task;
+
+    if (bytes) {
+        be64_store(cdb + 2, pr->off_bytes / block);
+        be32_store(cdb + 10, (uint32_t)(bytes / block));
+    }
+    task = scsi_create_task(sizeof cdb, cdb, directions[pr->op], (int)bytes);
+    s->pr_iov = (struct scsi_iovec){pr->buf, bytes};
+    if (task && pr->op == LUN_PR_READ)
+        scsi_task_set_iov_in(task, &s->pr_iov, 1);
+    else if (task && pr->op == LUN_PR_WRITE)
+        scsi_task_set_iov_out(task, &s->pr_iov, 1);
+    return task;
+}
+
+static struct scsi_task *build(struct session *s)
+{
+    switch (pr_rows[s->pr->op].opcode) {
+    case 0x5e: return build_in(s->pr);
+    case 0x5f: return build_out(s);
+    default: return build_blocks(s);
+    }
+}
+
 static bool send_reset(struct session *s)
 {
     return iscsi_task_mgmt_async(s->ctx, s->lun->scsi_lun, ISCSI_TM_LUN_RESET,
@@ -205,8 +318,7 @@ static bool send_reset(struct session *s)
 
 static bool send_command(struct session *s)
 {
-    struct scsi_task *task =
-        pr_rows[s->pr->op].in ? build_in(s->pr) : build_out(s);
+    struct scsi_task *task = build(s);
 
     if (!task)
         return false;
@@ -215,13 +327,17 @@ static bool send_command(struct session *s)
         scsi_free_scsi_task(task);
         return false;
     }
+    s->pr_task = task;
     return true;
 }
 
 static void pr_send(struct session *s)
 {
-    bool sent = s->pr->op == LUN_PR_RESET ? send_reset(s) : send_command(s);
+    bool sent;
 
+    s->pr_since_ns = session_now(s);
+    s->pr_suspect = s->pr_aborting = s->pr_aborted = false;
+    sent = s->pr->op == LUN_PR_RESET ? send_reset(s) : send_command(s);
     if (sent)
         session_kick(s);
     else
@@ -230,13 +346,29 @@ static void pr_send(struct session *s)
 
 /* -- the queue ------------------------------------------------------------- */
 
+static struct lun_pr *next_pr(const struct session *s)
+{
+    return list_empty(&s->prs) ? NULL
+                               : container_of(s->prs.next, struct lun_pr, link);
+}
+
+bool prs_want_silence(const struct session *s)
+{
+    const struct lun_pr *pr = s->pr ? s->pr : next_pr(s);
+
+    return s->lun->ear && pr && pr_rows[pr->op].registers;
+}
+
 void prs_dispatch(struct session *s)
 {
-    if (s->state != SESSION_READY || s->lost || s->pr || list_empty(&s->prs))
+    struct lun_pr *next = next_pr(s);
+
+    if (s->state != SESSION_READY || s->lost || s->pr || !next ||
+        (prs_want_silence(s) && !list_empty(&s->in_flight)))
         return;
-    s->pr = container_of(list_pop_front(&s->prs), struct lun_pr, link);
+    list_remove(&next->link);
+    s->pr = next;
     s->pr_attentions = 0;
-    s->pr_since_ns = session_now(s);
     pr_send(s);
 }
 
@@ -251,9 +383,10 @@ void prs_fail(struct session *s, enum err e)
 static void pr_arrive(struct task *t)
 {
     struct lun_pr *pr = container_of(t, struct lun_pr, task);
-    struct session *s = lun_iscsi_of(pr->lun)->sessions[pr->session];
+    struct lun_iscsi *li = lun_iscsi_of(pr->lun);
+    struct session *s = li->sessions[pr->session];
 
-    if (s->gone) {
+    if (s->gone || (li->ear && (s->state != SESSION_READY || s->lost))) {
         pr_finish(pr, E_LUN_GONE);
         return;
     }
@@ -261,15 +394,51 @@ static void pr_arrive(struct task *t)
     prs_dispatch(s);
 }
 
+static enum err check_range(const struct lun *lun, const struct lun_pr *pr)
+{
+    const struct store *store = &lun->store;
+    uint64_t size = store_size(store);
+
+    if (pr->op != LUN_PR_READ && pr->op != LUN_PR_WRITE)
+        return E_OK;
+    if (pr->op == LUN_PR_WRITE && (store->caps & STORE_READ_ONLY))
+        return E_READ_ONLY;
+    if (pr->off_bytes % store->block_bytes || pr->bytes % store->block_bytes)
+        return E_ALIGN;
+    if (!pr->bytes || pr->bytes > LUN_PR_BYTES_MAX || pr->bytes > size ||
+        pr->off_bytes > size - pr->bytes)
+        return E_RANGE;
+    return E_OK;
+}
+
 enum err iscsi_pr_submit(struct lun *lun, struct lun_pr *pr)
 {
-    struct lun_iscsi *li = lun_iscsi_of(lun);
+    struct loop *home = lun_iscsi_of(lun)->sessions[0]->loop;
+    enum err e = check_range(lun, pr);
 
+    if (e)
+        return e;
     pr->lun = lun;
     pr->from = loop_self();
     pr->session = 0;
     pr->link = (struct list){NULL, NULL};
     pr->task = (struct task){.run = pr_arrive};
-    loop_post(li->sessions[0]->loop, &pr->task);
+    if (home == pr->from)
+        pr_arrive(&pr->task);
+    else
+        loop_post(home, &pr->task);
     return E_OK;
+}
+
+void iscsi_pr_cancel(struct lun *lun, struct lun_pr *pr)
+{
+    struct session *s = lun_iscsi_of(lun)->sessions[0];
+
+    ASSERT(s->loop == loop_self());
+    if (!list_linked(&pr->link))
+        return;
+    list_remove(&pr->link);
+    pr_finish(pr, E_CANCELED);
+    prs_dispatch(s); /* it may have waited for silence */
+    commands_resume(s);
 }

@@ -9,7 +9,7 @@
 #include <sys/random.h>
 
 enum {
-    PROBE_MS = 10000, /* for one answer */
+    ANSWER_MS = 10000, /* for one answer */
     PROBE_ATTENTIONS_MAX = 10,
     TCP_SYNS = 2, /* about 7 s till an address counts as dead */
     INQUIRY_BYTES = 255,
@@ -80,7 +80,7 @@ static void finished(struct iscsi_context *ctx, int status, void *data,
 /* Serve the connection until what was asked is answered. */
 static bool answered(struct probe *p)
 {
-    uint64_t end = clock_now_ns(clock_system()) + PROBE_MS * NS_PER_MS;
+    uint64_t end = clock_now_ns(clock_system()) + ANSWER_MS * NS_PER_MS;
 
     while (!p->finished) {
         struct pollfd fd = {.fd = iscsi_get_fd(p->ctx),

@@ -2,9 +2,10 @@
  * that it is lost, come back, and reset the LUN where I13 wants it.
  * Everything runs on the session's loop; libiscsi never reconnects by itself.
  *
- *   DOWN ──tick──> LOGIN ──> (a write at large?) RESETTING ──> READY
- *     ^                │                             │           │
- *     └──── lost ──────┴─────────────────────────────┴───────────┘
+ *   DOWN ──tick──> LOGIN ──> (a write at large?) RESETTING
+ *     ^                │                             │
+ *     ├──── lost ──────┴─────────────────────────────┤
+ *     └──── lost ──────── READY <── (shared?) PROVING┘
  *
  * Callbacks of libiscsi run inside iscsi_service(); what they find broken they
  * only note (session_lose), and the context is torn down after it returned.
@@ -12,6 +13,7 @@
 #include "base/trace.h"
 #include "iscsi/lun_iscsi.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,8 +28,8 @@ enum {
 
 static void set_state(struct session *s, enum session_state state)
 {
-    static const char *const names[] = {"down",  "login",  "resetting",
-                                        "ready", "logout", "closed"};
+    static const char *const names[] = {
+        "down", "login", "resetting", "proving", "ready", "logout", "closed"};
 
     static_assert(ARRAY_LEN(names) == SESSION_CLOSED + 1, "one for each");
     TRACE(lun_session, "lun=%u session=%u %s -> %s", s->lun->url.lun, s->index,
@@ -76,6 +78,7 @@ static void after_service(struct session *s, int rc)
 {
     if (rc < 0)
         session_lose(s, "%s", socket_error(s->ctx));
+    commands_abort(s);
     if (s->lost)
         tear_down(s);
     else
@@ -128,7 +131,13 @@ void session_kick(struct session *s)
 
 /* -- coming up ------------------------------------------------------------- */
 
-static void ready(struct session *s)
+bool session_is_written(struct session *s)
+{
+    return !iscsi_out_queue_length(s->ctx) &&
+           !(iscsi_which_events(s->ctx) & POLLOUT);
+}
+
+void session_ready(struct session *s)
 {
     set_state(s, SESSION_READY);
     s->lost_since_ns = 0;
@@ -139,9 +148,22 @@ static void ready(struct session *s)
     }
     loop_timer_set(s->loop, &s->tick, TICK_MS);
     control_finish(&s->opener, E_OK);
-    commands_redo(s);
+    if (s->lun->ear) {
+        share_up(s);
+        return;
+    }
     prs_dispatch(s);
-    commands_dispatch(s);
+    commands_resume(s);
+}
+
+static void drained(struct session *s)
+{
+    if (!s->lun->ear) {
+        session_ready(s);
+        return;
+    }
+    set_state(s, SESSION_PROVING);
+    share_prove(s);
 }
 
 /* TASK MANAGEMENT response 0: no task of before the reset can land any more
@@ -158,7 +180,7 @@ static void reset_done(struct iscsi_context *ctx, int status, void *data,
         session_lose(s, "the target refuses LOGICAL UNIT RESET (response %u)",
                      *(uint32_t *)data);
     else
-        ready(s);
+        drained(s);
 }
 
 /* Only to an address: to look a name up would block the loop. */
@@ -187,7 +209,7 @@ static void logged_in(struct iscsi_context *ctx, int status, void *data,
     s->heard_ns = session_now(s);
     s->nop_ns = 0;
     if (!s->needs_reset) {
-        ready(s);
+        drained(s);
         return;
     }
     set_state(s, SESSION_RESETTING);
@@ -296,6 +318,7 @@ static void tear_down(struct session *s)
         session_now(s) - s->state_since_ns >= LASTED_MS * NS_PER_MS)
         s->attempts = 0;
     s->lost = true; /* what comes back now finds no connection */
+    share_stop(s);
     drop_context(s);
     s->lost = false;
     if (logging_out || (s->opener && !s->redirect[0])) {
@@ -311,6 +334,10 @@ static void tear_down(struct session *s)
     if (!s->lost_since_ns)
         s->lost_since_ns = session_now(s);
     loop_timer_set(s->loop, &s->tick, wait_ms);
+    if (s->lun->ear) {
+        prs_fail(s, E_LUN_GONE);
+        share_lost(s);
+    }
 }
 
 void session_unsettle(struct session *s)
@@ -368,9 +395,12 @@ static void keep_alive(struct session *s, uint64_t now)
 
 static uint64_t tick_ready(struct session *s, uint64_t now)
 {
-    bool busy = !list_empty(&s->in_flight) || s->pr || s->nop_ns;
+    /* A shared LUN is looked at even so: a command that was swallowed is to be
+     * noticed soon, whenever it is sent. */
+    bool busy = !list_empty(&s->in_flight) || s->pr || s->nop_ns || s->lun->ear;
 
     commands_check_deadlines(s, now);
+    share_probe(s, now);
     if (s->pr && now - s->pr_since_ns >= s->lun->command_ns)
         session_lose(s, "a reservation command was not answered");
     keep_alive(s, now);
@@ -384,7 +414,7 @@ static void tick_fire(struct timer *t)
     uint64_t limit_ms = s->state == SESSION_LOGOUT ? LOGOUT_MS : LOGIN_MS;
     uint64_t next_ms = TICK_MS;
 
-    if (s->lost_since_ns && !s->gone &&
+    if (s->lost_since_ns && !s->gone && !s->lun->ear &&
         now - s->lost_since_ns >= s->lun->give_up_ns)
         give_up(s);
     if (s->state == SESSION_DOWN) {
@@ -404,8 +434,7 @@ static void busy_fire(struct timer *t)
 {
     struct session *s = container_of(t, struct session, busy);
 
-    if (s->state == SESSION_READY)
-        commands_redo(s);
+    commands_resume(s);
 }
 
 /* -- open, close ----------------------------------------------------------- */
@@ -454,6 +483,8 @@ enum err session_new(struct lun_iscsi *li, struct loop *loop, unsigned index)
     s->index = index;
     s->state = SESSION_CLOSED;
     s->fd.fd = -1;
+    s->gate = li->ear ? GATE_HELD : GATE_CARRIES;
+    s->needs_reset = li->ear != NULL;
     s->tick.fire = tick_fire;
     s->busy.fire = busy_fire;
     list_init(&s->free);

@@ -11,6 +11,7 @@
 struct lun_ops {
     /* NULL: E_UNSUPPORTED */
     enum err (*pr_submit)(struct lun *lun, struct lun_pr *pr);
+    void (*pr_cancel)(struct lun *lun, struct lun_pr *pr);
     enum err (*rescan)(struct lun *lun, struct diag *why);
     void (*close)(struct lun *lun);
 };
