@@ -42,6 +42,7 @@ enum {
     COMMAND_MS_MAX = 20000, /* unanswered so long, or two thirds of */
     COMMAND_MS_MIN = 2000,  /* the give-up time: ABORT TASK */
     ABORT_MS = 5000,        /* and that unanswered: the session is lost */
+    SUSPECT_MS = 500,       /* to answer after a reset what is not lost */
     PROBE_MS = 1000,        /* unanswered so long on a shared LUN: why? */
     QUIET_MS = 5000,        /* nothing heard: NOP-Out, again so long: lost */
     TICK_MS = 500,
@@ -78,7 +79,7 @@ struct slot {
     struct iovec *iov;   /* SLOT_IOVS of them */
     uint64_t started_ns; /* first; so long after it we give up */
     uint64_t issued_ns;  /* last */
-    uint64_t suspect_ns; /* since when an answer is not expected; 0: it is */
+    uint64_t due_ns;     /* when to abort; 0: an answer is expected */
     uint64_t abort_ns;   /* when ABORT TASK was sent */
     unsigned attentions, losses;
     bool aborting, aborted; /* as issued last */
@@ -147,7 +148,8 @@ struct session {
     struct scsi_task *pr_task;         /* NULL: task management */
     uint64_t pr_since_ns;
     unsigned pr_attentions;
-    bool pr_suspect, pr_aborting, pr_aborted, pr_abort_out; /* as in slot */
+    uint64_t pr_due_ns; /* this, and the next ones: as in slot */
+    bool pr_aborting, pr_aborted, pr_abort_out;
     uint8_t pr_param[24]; /* SPC-4 table 204 */
     struct scsi_iovec pr_iov;
     struct control *opener, *closer;
@@ -241,12 +243,12 @@ bool command_is_too_old(const struct slot *slot);
 /* -- lun_iscsi_abort.c ----------------------------------------------------- */
 
 /* A unit attention was met by what was sent then: if it says that commands of
- * before were swallowed without an answer (SAM-5 5.14), do not wait for it. */
+ * before were swallowed without an answer (SAM-5 5.14), do not wait long. */
 void commands_suspect(struct session *s, int ascq, uint64_t sent_ns);
-/* ABORT TASK for what is not expected to be answered, as soon as it can be
- * sent; and take back what was aborted. */
+/* ABORT TASK for what is due, as soon as it can be sent; and take back what
+ * was aborted. */
 void commands_abort(struct session *s);
-/* The same for what is unanswered too long. */
+/* Find what is due. */
 void commands_check_deadlines(struct session *s, uint64_t now_ns);
 
 /* -- lun_iscsi_pr.c -------------------------------------------------------- */
@@ -257,8 +259,8 @@ void prs_dispatch(struct session *s);
 void prs_fail(struct session *s, enum err e);
 /* A registration is under way, or waits to be: nothing else is sent. */
 bool prs_want_silence(const struct session *s);
-/* ABORT TASK for the one at work, if it is suspect; take it back. */
-void prs_abort(struct session *s);
+/* ABORT TASK for the one at work, if it is due; take it back. */
+void prs_abort(struct session *s, uint64_t now_ns);
 
 /* -- lun_iscsi_share.c ----------------------------------------------------- */
 

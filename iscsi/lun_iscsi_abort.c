@@ -3,7 +3,11 @@
  *
  * libiscsi does not know which commands it has sent: one that is not, or not
  * wholly, or has data on its way, is neither aborted nor taken back before all
- * that was queued is written.  ABORT TASK goes past the queue.
+ * that was queued is written, for ABORT TASK goes past the queue.
+ *
+ * After a reset a command has SUSPECT_MS to be answered: a target first ends
+ * what is at work.  (And tgt never answers a LOGICAL UNIT RESET, of a fencer
+ * maybe, that waits for a command which is aborted meanwhile.)
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/trace.h"
 #include "iscsi/lun_iscsi.h"
@@ -23,18 +27,18 @@ static bool says_swallowed(int ascq)
 
 void commands_suspect(struct session *s, int ascq, uint64_t sent_ns)
 {
+    const uint64_t due_ns = session_now(s) + SUSPECT_MS * NS_PER_MS;
+
     if (!says_swallowed(ascq))
         return;
     list_for_each (node, &s->in_flight) {
         struct slot *slot = container_of(node, struct slot, link);
 
-        if (slot->issued_ns <= sent_ns && !slot->suspect_ns)
-            slot->suspect_ns = session_now(s);
+        if (slot->issued_ns <= sent_ns && !slot->due_ns)
+            slot->due_ns = due_ns;
     }
-    if (s->pr && s->pr_since_ns <= sent_ns)
-        s->pr_suspect = true;
-    s->overdue = true;
-    session_kick(s); /* it aborts them when it can */
+    if (s->pr && s->pr_since_ns <= sent_ns && !s->pr_due_ns)
+        s->pr_due_ns = due_ns;
 }
 
 /* Only one for a slot at a time, so that the answer is about its last issue
@@ -73,12 +77,17 @@ static void abort_slot(struct slot *slot)
     session_kick(s);
 }
 
-static void abort_suspects(struct session *s)
+static bool is_due(const struct slot *slot, uint64_t now_ns)
+{
+    return slot->due_ns && now_ns >= slot->due_ns;
+}
+
+static void abort_due(struct session *s, uint64_t now_ns)
 {
     list_for_each (node, &s->in_flight) {
         struct slot *slot = container_of(node, struct slot, link);
 
-        if (!slot->suspect_ns || slot->aborting)
+        if (!is_due(slot, now_ns) || slot->aborting)
             continue;
         if (slot->abort_out)
             s->overdue = true;
@@ -100,40 +109,43 @@ static void take_back(struct session *s)
 
 void commands_abort(struct session *s)
 {
+    uint64_t now_ns;
+
     if (!s->overdue || s->lost || s->state != SESSION_READY ||
         !session_is_written(s))
         return;
     s->overdue = false;
-    abort_suspects(s);
+    now_ns = session_now(s);
+    abort_due(s, now_ns);
     take_back(s);
-    prs_abort(s);
+    prs_abort(s, now_ns);
 }
 
 static void check_deadline(struct slot *slot, uint64_t now_ns)
 {
     struct session *s = slot->session;
-    uint64_t since_ns = slot->aborting ? slot->abort_ns : slot->suspect_ns;
+    uint64_t since_ns = slot->aborting ? slot->abort_ns : slot->due_ns;
 
-    if (!since_ns) {
-        if (now_ns - slot->issued_ns < s->lun->command_ns &&
-            !command_is_too_old(slot))
-            return;
-        slot->suspect_ns = now_ns;
-        s->overdue = true;
+    if (!slot->due_ns && (now_ns - slot->issued_ns >= s->lun->command_ns ||
+                          command_is_too_old(slot))) {
+        slot->due_ns = now_ns;
         lun_fault(&s->lun->lun, E_TIMEOUT,
                   "session %u: %s at %llu unanswered for %llu s: aborted",
                   s->index, store_op_name(slot->io->op),
                   (unsigned long long)slot->off_bytes,
                   (unsigned long long)((now_ns - slot->issued_ns) / NS_PER_S));
-    } else if (now_ns - since_ns >= ABORT_MS * NS_PER_MS) {
+    } else if (is_due(slot, now_ns) &&
+               now_ns - since_ns >= ABORT_MS * NS_PER_MS) {
         session_lose(s, slot->aborting ? "ABORT TASK was not answered"
                                        : "ABORT TASK could not be sent");
     }
+    s->overdue |= is_due(slot, now_ns);
 }
 
 void commands_check_deadlines(struct session *s, uint64_t now_ns)
 {
     list_for_each (node, &s->in_flight)
         check_deadline(container_of(node, struct slot, link), now_ns);
+    s->overdue |= s->pr && s->pr_due_ns && now_ns >= s->pr_due_ns;
     commands_abort(s);
 }

@@ -415,7 +415,7 @@ static void issue(struct slot *slot)
     struct session *s = slot->session;
 
     slot->aborting = slot->aborted = false;
-    slot->suspect_ns = 0;
+    slot->due_ns = 0;
     slot->issued_ns = session_now(s);
     build(slot);
     /* May send at once and may fail: not yet at the target then. */

@@ -226,9 +226,9 @@ static void abort_done(struct iscsi_context *ctx, int status, void *data,
                      response);
 }
 
-void prs_abort(struct session *s)
+void prs_abort(struct session *s, uint64_t now_ns)
 {
-    if (!s->pr_task || !s->pr_suspect)
+    if (!s->pr_task || !s->pr_due_ns || now_ns < s->pr_due_ns)
         return;
     if (s->pr_aborted) {
         iscsi_scsi_cancel_task(s->ctx, s->pr_task);
@@ -336,7 +336,8 @@ static void pr_send(struct session *s)
     bool sent;
 
     s->pr_since_ns = session_now(s);
-    s->pr_suspect = s->pr_aborting = s->pr_aborted = false;
+    s->pr_due_ns = 0;
+    s->pr_aborting = s->pr_aborted = false;
     sent = s->pr->op == LUN_PR_RESET ? send_reset(s) : send_command(s);
     if (sent)
         session_kick(s);

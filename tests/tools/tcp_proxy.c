@@ -8,9 +8,11 @@
  *   mute     keep what the target answers     accept   accept again
  *   stall    keep both directions             resume   let all flow again
  *   swallow  drop the answers to commands (not to NOPs, logins, TMFs)
+ *   lose N   drop the next N SCSI Responses, then print "all lost"
  *   mark X   print "mark X"
  * On stdout, for what the initiator sends: "login", "write", "read", "unmap",
- * "flush", "same", "reset" (LOGICAL UNIT RESET), "abort" (ABORT TASK).
+ * "flush", "same", "pr" (PERSISTENT RESERVE OUT), "reset" (LOGICAL UNIT RESET),
+ * "abort" (ABORT TASK).
  * Knows iSCSI (RFC 7143 11.2) well enough for that, without digests.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <arpa/inet.h>
@@ -46,6 +48,7 @@ struct link {
 
 static struct link links[LINKS_MAX];
 static bool muted, stalled, refusing, swallowing;
+static long to_lose;
 static struct sockaddr_in target;
 
 static void die(const char *what)
@@ -72,7 +75,8 @@ static void name_command(uint8_t opcode)
         {0x88, "read" },
         {0x42, "unmap"},
         {0x91, "flush"},
-        {0x93, "same" }
+        {0x93, "same" },
+        {0x5f, "pr"   }
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -92,9 +96,17 @@ static void name_pdu(const uint8_t *h)
         say("login");
 }
 
-static bool answers_command(uint8_t opcode)
+/* Is what begins with this byte kept from the initiator? */
+static bool drops(uint8_t first)
 {
-    return (opcode & 0x3f) == 0x21 || (opcode & 0x3f) == 0x25;
+    uint8_t opcode = first & 0x3f;
+
+    if (opcode == 0x21 && to_lose) {
+        if (--to_lose == 0)
+            say("all lost");
+        return true;
+    }
+    return swallowing && (opcode == 0x21 || opcode == 0x25);
 }
 
 /* A header is whole: say what it is, and skip what follows it. */
@@ -124,7 +136,7 @@ static size_t watch(struct flow *f, uint8_t *bytes, size_t count, bool up)
             f->skip -= piece;
         } else {
             if (!f->header_have)
-                f->drop = !up && swallowing && answers_command(*bytes);
+                f->drop = !up && drops(*bytes);
             memcpy(f->header + f->header_have, bytes, piece);
             f->header_have += piece;
         }
@@ -226,6 +238,8 @@ static void obey(char *line)
         refusing = true;
     else if (strcmp(line, "accept") == 0)
         refusing = false;
+    else if (strncmp(line, "lose ", 5) == 0)
+        to_lose = strtol(line + 5, NULL, 10);
     else if (strncmp(line, "mark ", 5) != 0)
         fprintf(stderr, "tcp_proxy: what is \"%s\"?\n", line);
     say(line);
