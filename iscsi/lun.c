@@ -20,7 +20,7 @@ enum err lun_open(const char *url_text, const struct lun_args *args,
         return e;
     if (args->ear && url->kind == LUN_URL_FILE)
         return diag_fail(why, E_UNSUPPORTED,
-                         "%s: hosts share the LUN of a target, not a file",
+                         "%s: only the LUN of a target is shared by hosts",
                          url_text);
     e = url->kind == LUN_URL_FILE ? lun_file_open(url, args, why, ret_lun)
                                   : lun_iscsi_open(url, args, why, ret_lun);

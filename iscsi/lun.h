@@ -63,7 +63,8 @@ struct lun;
  * Context: blocks; a thread with a loop that has libaio, not a reactor. */
 MUST_CHECK enum err lun_open(const char *url, const struct lun_args *args,
                              struct diag *why, struct lun **ret_lun);
-/* Context: as lun_open(); no io in flight.  NULL is fine. */
+/* Context: as lun_open(); no io in flight (of a shared LUN: lun_fail() it
+ * first), its lun_pr end with E_LUN_GONE.  NULL is fine. */
 void lun_close(struct lun *lun);
 
 /* The bytes.  Owned by the lun, never store_close()d; usable from every loop
@@ -128,6 +129,7 @@ struct lun_ear {
 /* Log in for the first time: the ear hears nothing before. */
 void lun_start(struct lun *lun);
 void lun_hold(struct lun *lun);
+/* Nothing, if there is no session: what follows `lost` is `up`. */
 void lun_carry(struct lun *lun);
 /* With this error, until it is held or carries again. */
 void lun_fail(struct lun *lun, enum err e);

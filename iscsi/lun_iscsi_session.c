@@ -321,6 +321,8 @@ static void tear_down(struct session *s)
     share_stop(s);
     drop_context(s);
     s->lost = false;
+    if (s->lun->ear)
+        prs_fail(s, E_LUN_GONE);
     if (logging_out || (s->opener && !s->redirect[0])) {
         set_state(s, SESSION_CLOSED);
         loop_timer_cancel(s->loop, &s->tick);
@@ -334,10 +336,7 @@ static void tear_down(struct session *s)
     if (!s->lost_since_ns)
         s->lost_since_ns = session_now(s);
     loop_timer_set(s->loop, &s->tick, wait_ms);
-    if (s->lun->ear) {
-        prs_fail(s, E_LUN_GONE);
-        share_lost(s);
-    }
+    share_lost(s);
 }
 
 void session_unsettle(struct session *s)

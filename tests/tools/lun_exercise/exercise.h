@@ -4,8 +4,8 @@
  *   churn.c   a load that knows what it must read
  *   share.c   a LUN that many hosts use, by orders on stdin
  * SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef LUNAR_TESTS_TOOLS_LUN_EXERCISE_H
-#define LUNAR_TESTS_TOOLS_LUN_EXERCISE_H
+#ifndef LUNAR_TESTS_TOOLS_LUN_EXERCISE_EXERCISE_H
+#define LUNAR_TESTS_TOOLS_LUN_EXERCISE_EXERCISE_H
 
 #include "iscsi/lun.h"
 

@@ -361,6 +361,25 @@ static void what_is_no_lun_is_refused(void)
     world_fini(&w);
 }
 
+/* Who could tell when another host's writes have landed? */
+static void file_is_not_shared_with_other_hosts(void)
+{
+    struct lun_ear ear = {.up = NULL};
+    struct lun_args args = {.ear = &ear, .create_bytes = 1 << 20};
+    struct diag why = {""};
+    char url[600];
+    struct lun *lun;
+    struct world w;
+
+    world_init(&w);
+    snprintf(url, sizeof url, "file:%s/lun", w.dir);
+    CHECK_ERR(lun_open(url, &args, &why, &lun), E_UNSUPPORTED);
+    CHECK_CONTAINS(why.text, url);
+    CHECK_CONTAINS(why.text, "shared");
+    CHECK_EQ(access(url + strlen("file:"), F_OK), -1);
+    world_fini(&w);
+}
+
 static void file_has_an_identity_and_no_reservations(void)
 {
     struct lun_pr pr = {.op = LUN_PR_READ_KEYS};
@@ -392,6 +411,7 @@ static const struct test tests[] = {
     TEST(read_only_lun_refuses_writes),
     TEST(create_makes_a_sparse_file_and_spares_an_existing_one),
     TEST(what_is_no_lun_is_refused),
+    TEST(file_is_not_shared_with_other_hosts),
     TEST(file_has_an_identity_and_no_reservations),
 };
 TEST_SUITE("iscsi/lun_file", tests);
