@@ -367,7 +367,7 @@ static void file_is_not_shared_with_other_hosts(void)
     struct lun_ear ear = {.up = NULL};
     struct lun_args args = {.ear = &ear, .create_bytes = 1 << 20};
     struct diag why = {""};
-    char url[600];
+    char url[WORLD_PATH_BYTES + 16];
     struct lun *lun;
     struct world w;
 
