@@ -157,7 +157,7 @@ enum { LUN_PR_BYTES_MAX = 1 << 20 };
 struct lun_pr {
     enum lun_pr_op op;
     uint8_t type; /* 1, 3, 5 … 8: SPC-4 table 64 */
-    bool aptpl;   /* REGISTER: survive power loss */
+    bool aptpl;   /* REGISTER: survive power loss; else E_UNSUPPORTED */
     uint64_t key; /* ours, as registered */
     uint64_t new_key;
     uint64_t *keys; /* READ_KEYS: room for keys_max */
@@ -188,8 +188,9 @@ struct lun_pr {
  * Errors: E_UNSUPPORTED (file, or the target cannot), E_RESERVED (conflict:
  * proof of nothing, look at the keys), E_LUN_GONE (no session, or lost before
  * the answer: outcome unknown), E_AGAIN (a unit attention on a shared LUN, an
- * abort by another nexus, BUSY: not carried out, or a write in part, and it
- * lands no more), E_CANCELED; READ, WRITE: E_ALIGN, E_RANGE, E_READ_ONLY. */
+ * abort by another nexus, BUSY, NOT READY: not carried out, or a write in part,
+ * and it lands no more), E_CANCELED; READ, WRITE: E_ALIGN, E_RANGE,
+ * E_READ_ONLY. */
 MUST_CHECK enum err lun_pr_submit(struct lun *lun, struct lun_pr *pr);
 /* If it was not sent yet it is not any more: E_CANCELED.  If it was, or is
  * done: nothing.  Context: the session's loop, which submitted it. */

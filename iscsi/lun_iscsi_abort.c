@@ -68,11 +68,13 @@ static void abort_slot(struct slot *slot)
 {
     struct session *s = slot->session;
 
-    slot->aborting = slot->abort_out = true;
+    slot->aborting = true;
     slot->abort_ns = session_now(s);
     TRACE(lun_abort, "session=%u op=%s off=%llu", s->index,
           store_op_name(slot->io->op), (unsigned long long)slot->off_bytes);
-    if (iscsi_task_mgmt_abort_task_async(s->ctx, &slot->task, abort_done, slot))
+    slot->abort_out = !iscsi_task_mgmt_abort_task_async(s->ctx, &slot->task,
+                                                        abort_done, slot);
+    if (!slot->abort_out)
         session_lose(s, "%s", iscsi_get_error(s->ctx));
     session_kick(s);
 }

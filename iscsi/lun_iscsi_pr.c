@@ -125,15 +125,19 @@ static enum err take_answer(struct lun_pr *pr, const struct scsi_task *task)
     return E_OK;
 }
 
-static enum err sense_error(const struct scsi_sense *sense)
+static enum err sense_error(const struct lun_pr *pr,
+                            const struct scsi_sense *sense)
 {
     if (sense->key == SCSI_SENSE_UNIT_ATTENTION ||
-        sense->key == SCSI_SENSE_COMMAND_ABORTED)
+        sense->key == SCSI_SENSE_COMMAND_ABORTED ||
+        sense->key == SCSI_SENSE_NOT_READY)
         return E_AGAIN;
     if (sense->key != SCSI_SENSE_ILLEGAL_REQUEST)
         return E_IO;
     if (sense->ascq == SCSI_SENSE_ASCQ_INVALID_OPERATION_CODE ||
-        sense->ascq == SCSI_SENSE_ASCQ_INVALID_FIELD_IN_CDB)
+        sense->ascq == SCSI_SENSE_ASCQ_INVALID_FIELD_IN_CDB ||
+        (sense->ascq == SCSI_SENSE_ASCQ_INVALID_FIELD_IN_PARAMETER_LIST &&
+         pr->aptpl))
         return E_UNSUPPORTED;
     return E_INVAL;
 }
@@ -153,7 +157,7 @@ static enum err pr_outcome(struct session *s, int status,
     switch (status) {
     case SCSI_STATUS_GOOD: return take_answer(s->pr, task);
     case SCSI_STATUS_RESERVATION_CONFLICT: return E_RESERVED;
-    case SCSI_STATUS_CHECK_CONDITION: return sense_error(&task->sense);
+    case SCSI_STATUS_CHECK_CONDITION: return sense_error(s->pr, &task->sense);
     case SCSI_STATUS_BUSY:
     case SCSI_STATUS_TASK_SET_FULL:
     case SCSI_STATUS_ACA_ACTIVE:
@@ -235,8 +239,10 @@ void prs_abort(struct session *s, uint64_t now_ns)
     } else if (s->pr_abort_out) {
         s->overdue = true;
     } else if (!s->pr_aborting) {
-        s->pr_aborting = s->pr_abort_out = true;
-        if (iscsi_task_mgmt_abort_task_async(s->ctx, s->pr_task, abort_done, s))
+        s->pr_aborting = true;
+        s->pr_abort_out = !iscsi_task_mgmt_abort_task_async(s->ctx, s->pr_task,
+                                                            abort_done, s);
+        if (!s->pr_abort_out)
             session_lose(s, "%s", iscsi_get_error(s->ctx));
         session_kick(s);
     }

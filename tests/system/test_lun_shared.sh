@@ -215,6 +215,8 @@ preempt: ok
 keys: ok bb" cat "$dir/other"
 heard attention
 ask "register: E_RESERVED" register,aa,aa
+sleep 0.2
+! is_heard conflict || fail "an io was sent"
 ask ok carry # too early
 heard conflict
 ask E_RESERVED put 67108864 8
