@@ -117,6 +117,7 @@ mark() {
     wait_for 5 grep -q "mark $1" "$dir/pdus"
 }
 
+ios="read|write|same|unmap|flush"
 since() { # MARK PATTERN
     sed "1,/^mark $1\$/d" "$dir/pdus" | grep -cE "^($2)\$" || :
 }
@@ -151,11 +152,11 @@ ask ok hold
 sleep 0.3 # what was out ends
 mark hold
 sleep 0.3
-[ "$(since hold "read|write|same|unmap|flush")" = 0 ] || fail "it was sent"
+[ "$(since hold "$ios")" = 0 ] || fail "it was sent"
 ask ok put 67108864 7
 ask ok carry
 ask ok progress
-rests 3000
+rests 5000
 
 # -- the other host ------------------------------------------------------------
 step "five resets by another host under load"
@@ -168,7 +169,7 @@ for _ in 1 2 3 4 5; do
     heard attention
 done
 ask ok progress
-rests 3000
+rests 5000
 
 step "a reset that swallows answers: ABORT TASK at once, sent again"
 ask ok load
@@ -179,7 +180,7 @@ wait_for 5 eval '[ "$(since lose "all lost")" = 1 ]'
 other reset
 heard attention
 ask ok progress
-rests 3000
+rests 5000
 [ "$(since lose abort)" -ge 8 ] || fail "no ABORT TASK"
 
 step "one that swallows them all: noticed, too"
@@ -223,7 +224,7 @@ ask E_RESERVED put 67108864 8
 ask "register-ignore: ok" register-ignore,0,cc
 ask ok carry
 ask ok progress
-rests 3000
+rests 5000
 
 # -- REGISTER waits ------------------------------------------------------------
 step "a registration waits until nothing is out, and can be cancelled"
@@ -262,7 +263,7 @@ ask ok hold
 ask ok load
 ask ok carry
 ask ok progress
-rests 3000
+rests 5000
 
 # -- the connection breaks -----------------------------------------------------
 # After each cut with a write under way there is a reset before the first
@@ -286,8 +287,21 @@ for _ in 1 2 3; do
     heard up
 done
 ask ok progress
-rests 3000
 no_write_before_reset
+
+step "after a loss it is held"
+ask ok auto 0
+forget
+proxy cut
+heard lost
+heard up
+mark up
+sleep 0.2
+[ "$(since up "$ios")" = 0 ] || fail "an io was sent"
+ask "register-ignore: ok" register-ignore,0,ee
+ask ok carry
+ask ok progress
+rests 5000
 finish_host
 
 step "away for longer than it may: ios that are held wait"
@@ -305,5 +319,5 @@ sleep 1.5
 proxy accept
 heard up
 ask ok progress
-rests 6000
+rests 10000
 finish_host
