@@ -274,6 +274,7 @@ int share(const char *url, const struct lun_args *args, unsigned depth)
     sh.session_loop = args->loops[0];
     sh.home = loop_self();
     sh.depth = depth;
+    shared.exclusive = false; /* an ear is enough */
     shared.ear = &sh.ear;
     e = lun_open(url, &shared, &why, &sh.lun);
     if (e)
