@@ -121,6 +121,7 @@ void takeover_send_fences(struct takeover *t, struct takeover_effects *fx)
         if (!p->fence.run.node || p->fence_sent)
             continue;
         p->fence_sent = true;
+        p->away = false; /* it may read its name from now on */
         takeover_tell(t, fx, TAKEOVER_DO_FENCE)->target = p->fence;
     }
 }

@@ -13,6 +13,18 @@
  *
  * Election says who tries; claim and fence say who is (I4, F10).  Epochs are
  * distinct: who sees a claim as high as its own claims anew or yields.
+ *
+ * Who is elected may not know that somebody coordinates: it has just come, and
+ * the announcement is on its way.  To claim would fence a healthy coordinator.
+ * But a coordinator's claim is in its node block.  So nobody claims beside a
+ * claim that a live run holds and has not resigned: it waits in FOLLOW for
+ * that run to announce itself (a view makes it do so), to resign or to leave.
+ * Each view, and the timer, make it read again; a run that says nothing for so
+ * long is accused (F9).  Where nobody has claimed nobody is waited for.
+ *
+ * Who left the view and is back, as the same run, in one with quorum, is
+ * pardoned, unless it was to be fenced for another reason or its fence was
+ * begun here: nothing of it was released.  It reports again.
  * Splits: only the arbiter volume races; the others wait for it (F8).
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_LOCKMGR_TAKEOVER_H
@@ -59,10 +71,10 @@
     X(TAKEOVER_EV_FENCE_ABANDONED,  "target, not by this node")                \
     X(TAKEOVER_EV_SUPER_WRITTEN,    "[t] answer: two copies are durable")      \
     X(TAKEOVER_EV_OPENED,           "[t] answer")                              \
-    X(TAKEOVER_EV_REPORTED,         "run, epoch, key: closes the epoch, F5")   \
+    X(TAKEOVER_EV_REPORTED,         "run, epoch, view_id, key: closes epoch")  \
     X(TAKEOVER_EV_CONFIRMED,        "run, epoch, view_id: a client's answer")  \
     X(TAKEOVER_EV_CLOSED,           "[t] nothing of mine is in flight")        \
-    X(TAKEOVER_EV_SUSPECT,          "the timer: answers are owed too long")    \
+    X(TAKEOVER_EV_SUSPECT,          "the timer: a word is owed too long")      \
     X(TAKEOVER_EV_MOVE,             "to: hand over, planned; 0: anybody")      \
     X(TAKEOVER_EV_CONFIRM,          "run, epoch, view_id: of my coordinator")  \
     X(TAKEOVER_EV_CONSENT_ASKED,    "run, turn: wants a new key")              \
@@ -86,7 +98,7 @@
     X(TAKEOVER_DO_WRITE_SUPER,      "[t] epoch, copy by copy, with flushes")   \
     X(TAKEOVER_DO_OPEN,             "[t] open the database: recovery")         \
     X(TAKEOVER_DO_ANNOUNCE,         "to run or all: epoch; opened: report")    \
-    X(TAKEOVER_DO_REPORT,           "to run: all that I hold, under epoch")    \
+    X(TAKEOVER_DO_REPORT,           "to run: all I hold, epoch, view_id (F5)") \
     X(TAKEOVER_DO_CONFIRM,          "to run or all: CONFIRM, epoch, view_id")  \
     X(TAKEOVER_DO_ANSWER_CONFIRM,   "to run: CONFIRMED epoch, view_id")        \
     X(TAKEOVER_DO_CONSENT,          "run: end its redirected I/O, then turn")  \
@@ -147,7 +159,10 @@ struct takeover_peer {
     uint64_t block_incarnation;   /* in its node block */
     struct lm_target fence;       /* to be fenced; run.node 0: nothing */
     bool fence_sent;              /* DO_FENCE is out for it */
+    bool away;                    /* … only because it is not in the view */
     bool reported;                /* in this epoch */
+    uint64_t since_view;          /* it is in the view, without a break */
+    uint64_t resigned;            /* the highest epoch that it gave up */
     bool confirmed;               /* in HELD_CONFIRM */
     bool confirm_dead;            /* the operator's word, not yet written */
     uint64_t key;                 /* as it reported; 0: all redirected */
@@ -164,8 +179,9 @@ struct takeover {
     struct lm_run coordinator; /* as far as I know; node 0: nobody */
     uint64_t coordinator_view; /* the view in which it said so */
     uint64_t epoch;            /* claimed by me */
-    uint64_t announced;        /* the highest epoch that was heard of */
+    uint64_t announced;        /* the epoch that it said it has */
     uint64_t closed;           /* epochs below it are not heard any more (F5) */
+    struct lm_run closed_by;   /* who opened it */
     uint64_t confirm_epoch;    /* of a CONFIRM that came before its view */
     uint64_t confirm_view;
     uint32_t heir;      /* whom a resignation in this view names; 0: none */
@@ -176,6 +192,7 @@ struct takeover {
     bool unreserved;    /* it was found without reservation (F12) */
     bool may_cache;     /* as a client (I14) */
     bool timer;         /* runs */
+    bool overdue;       /* CLAIM_READ: who claims has said nothing for long */
     uint64_t foreign;   /* a stranger's key that is being fenced; 0: none */
     uint32_t room;      /* for keys */
     uint32_t ticket;    /* of the question that is out */
@@ -239,6 +256,12 @@ bool takeover_may_cache(const struct takeover *takeover);
 bool takeover_may_hear(const struct takeover *takeover, uint64_t epoch);
 /* May a message of `run` be heeded: is it in the view and not to be fenced? */
 bool takeover_knows(const struct takeover *takeover, struct lm_run run);
+/* Before REPORTED: is this report to be taken, so that what it does not name is
+ * released?  Only one that answers an announcement of this epoch, made since
+ * the run is in the view, and only the first: one that comes again, or was
+ * under way when the run left, knows nothing of what was granted since. */
+bool takeover_wants_report(const struct takeover *takeover, struct lm_run run,
+                           uint64_t epoch, uint64_t view_id);
 
 /* Who tries: `present` if it is in the view and has a path; else by
  * rendezvous hashing among those who have, so that volumes spread.  0: nobody.

@@ -5,9 +5,44 @@
 
 /* -- claiming (F10) -------------------------------------------------------- */
 
+/* Who holds a claim, lives, and has not resigned it, coordinates as long as its
+ * block says so.  node 0: nobody but me, perhaps. */
+static struct lm_run other_claimant(const struct takeover *t,
+                                    const struct node_blocks *blocks)
+{
+    for (uint32_t node = 1; node <= LM_NODES_MAX; node++) {
+        const struct node_block *b = &blocks->node[node - 1];
+        struct lm_run run = {node, b->incarnation};
+
+        if (node != t->args.me.node && b->claim == CLAIM_HELD &&
+            b->epoch > t->peer[node - 1].resigned && peer_is_live(t, run))
+            return run;
+    }
+    return (struct lm_run){0, 0};
+}
+
+static void await_word(struct takeover *t, struct takeover_effects *fx,
+                       struct lm_run run)
+{
+    takeover_wait_in(t, TAKEOVER_FOLLOW);
+    if (t->overdue)
+        takeover_tell(t, fx, TAKEOVER_DO_ACCUSE)->run = run;
+    t->overdue = false;
+    if (!t->timer)
+        takeover_start_timer(t, fx);
+}
+
 static void on_claim_read(struct takeover *t, const struct takeover_event *ev,
                           struct takeover_effects *fx)
 {
+    struct lm_run other = other_claimant(t, ev->blocks);
+
+    if (other.node && !t->claimed) {
+        await_word(t, fx, other);
+        return;
+    }
+    takeover_stop_timer(t, fx);
+    t->overdue = false;
     t->epoch = max_u64(node_blocks_epoch(ev->blocks), ev->super_epoch) + 1;
     t->claimed = true; /* from now on it may be there */
     takeover_ask(t, fx, TAKEOVER_CLAIM_WRITE, TAKEOVER_DO_WRITE_CLAIM);
@@ -116,6 +151,7 @@ void takeover_ask_reports(struct takeover *t, struct takeover_effects *fx)
     for (uint32_t i = 0; i < LM_NODES_MAX; i++)
         t->peer[i].reported = false;
     t->closed = t->epoch;
+    t->closed_by = t->args.me;
     takeover_tell(t, fx, TAKEOVER_DO_ANNOUNCE)->opened = true;
     takeover_start_timer(t, fx);
 }

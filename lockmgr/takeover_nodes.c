@@ -5,7 +5,8 @@
 
 /* -- the other nodes ------------------------------------------------------- */
 
-/* A run that is new: it owes a report, too, though it has nothing yet. */
+/* A run that is new: it owes a report, too, though it has nothing yet; before
+ * the database is open it is told who claims. */
 static void greet_joiners(struct takeover *t, struct takeover_effects *fx)
 {
     for (struct lm_run run = peer_owing(t, 1); run.node;
@@ -14,7 +15,7 @@ static void greet_joiners(struct takeover *t, struct takeover_effects *fx)
             takeover_tell(t, fx, TAKEOVER_DO_ANNOUNCE);
 
         effect->run = run;
-        effect->opened = true;
+        effect->opened = t->opened;
     }
 }
 
@@ -50,7 +51,7 @@ static void view_while_taking_over(struct takeover *t,
         takeover_send_fences(t, fx);
     if (t->state == TAKEOVER_STRANGERS && peer_owing(t, 1).node)
         takeover_ask_reports(t, fx); /* else its key would be a stranger's */
-    else if (t->state == TAKEOVER_REPORTING)
+    else if (t->state >= TAKEOVER_CLAIM_CHECK)
         greet_joiners(t, fx);
     takeover_advance(t, fx);
 }
@@ -126,6 +127,7 @@ static void report(struct takeover *t, struct takeover_effects *fx)
 
     effect->run = t->coordinator;
     effect->epoch = t->closed;
+    effect->view_id = t->coordinator_view;
 }
 
 static bool may_coordinate(const struct takeover *t, struct lm_run run)
@@ -138,30 +140,43 @@ static bool may_coordinate(const struct takeover *t, struct lm_run run)
     return !lm_target_covers(fence, run, LM_TURN_ALL);
 }
 
+/* What I may have waited for. */
+static void hear_of_claimant(struct takeover *t, struct takeover_effects *fx)
+{
+    takeover_stop_timer(t, fx);
+    if (t->state == TAKEOVER_CLAIM_READ)
+        takeover_wait_in(t, TAKEOVER_FOLLOW); /* nothing is written yet */
+    else
+        takeover_try(t, fx);
+}
+
 void takeover_on_announced(struct takeover *t, const struct takeover_event *ev,
                            struct takeover_effects *fx)
 {
     bool claims = takeover_coordinates(t) && t->claimed;
+    /* A claim that came to nothing hides no coordinator before it. */
+    uint64_t least = takeover_has_coordinator(t) ? t->announced : t->closed;
 
-    if (!may_coordinate(t, ev->run) || ev->epoch < t->announced)
+    if (!may_coordinate(t, ev->run) || ev->epoch < least)
         return;
     if (claims && ev->epoch <= t->epoch)
         return; /* lower: it loses.  Equal: the blocks tell */
-    if (ev->epoch == t->closed && !lm_run_eq(ev->run, t->coordinator))
+    if (ev->epoch == t->closed && !lm_run_eq(ev->run, t->closed_by))
         return; /* another has opened under it: this claim will yield */
     t->announced = ev->epoch;
+    if (!lm_run_eq(ev->run, t->coordinator))
+        t->coordinator_view = 0;
     t->coordinator = ev->run;
-    t->coordinator_view = ev->view_id;
+    t->coordinator_view = max_u64(t->coordinator_view, ev->view_id);
     t->heir = 0;
     t->may_cache = false;
     if (claims)
         takeover_give_up(t, fx, 0);
-    else if (t->state == TAKEOVER_CLAIM_READ)
-        takeover_wait_in(t, TAKEOVER_FOLLOW); /* nothing is written yet */
     else
-        takeover_try(t, fx);
+        hear_of_claimant(t, fx);
     if (ev->opened) {
         t->closed = ev->epoch;
+        t->closed_by = ev->run;
         report(t, fx);
     }
 }
@@ -169,11 +184,16 @@ void takeover_on_announced(struct takeover *t, const struct takeover_event *ev,
 void takeover_on_resigned(struct takeover *t, const struct takeover_event *ev,
                           struct takeover_effects *fx)
 {
-    if (ev->run.node < 1 || ev->run.node > LM_NODES_MAX ||
-        ev->epoch < t->announced)
+    struct takeover_peer *p;
+
+    if (ev->run.node < 1 || ev->run.node > LM_NODES_MAX)
+        return;
+    p = peer_of(t, ev->run.node);
+    p->resigned = max_u64(p->resigned, ev->epoch);
+    if (ev->epoch < t->announced)
         return; /* of an epoch before the present one */
     t->passed |= node_bit(ev->run.node);
-    if (!lm_run_eq(ev->run, t->coordinator))
+    if (takeover_has_coordinator(t) && !lm_run_eq(ev->run, t->coordinator))
         return; /* who yielded to another; it does not try, either */
     t->coordinator = (struct lm_run){0, 0};
     t->may_cache = false;
@@ -181,13 +201,27 @@ void takeover_on_resigned(struct takeover *t, const struct takeover_event *ev,
     takeover_try(t, fx);
 }
 
+static bool is_asked_for(const struct takeover *t, struct lm_run run,
+                         uint64_t epoch, uint64_t view_id)
+{
+    return t->opened && takeover_coordinates(t) && epoch == t->epoch &&
+           takeover_knows(t, run) &&
+           view_id >= t->peer[run.node - 1].since_view;
+}
+
+bool takeover_wants_report(const struct takeover *takeover, struct lm_run run,
+                           uint64_t epoch, uint64_t view_id)
+{
+    return is_asked_for(takeover, run, epoch, view_id) &&
+           !takeover->peer[run.node - 1].reported;
+}
+
 void takeover_on_reported(struct takeover *t, const struct takeover_event *ev,
                           struct takeover_effects *fx)
 {
     struct takeover_effect *effect;
 
-    if (ev->epoch != t->epoch || !takeover_knows(t, ev->run) || !t->opened ||
-        !takeover_coordinates(t))
+    if (!is_asked_for(t, ev->run, ev->epoch, ev->view_id))
         return;
     peer_of(t, ev->run.node)->reported = true;
     peer_of(t, ev->run.node)->key = ev->key;
@@ -209,6 +243,15 @@ void takeover_on_confirmed(struct takeover *t, const struct takeover_event *ev,
     takeover_advance(t, fx);
 }
 
+/* Who claims owes me a word: if its block still says that it does, it is
+ * accused (takeover_claim.c). */
+static void await_no_longer(struct takeover *t, struct takeover_effects *fx)
+{
+    t->timer = false;
+    takeover_try(t, fx);
+    t->overdue = t->state == TAKEOVER_CLAIM_READ;
+}
+
 /* F9: time may only start a fence: membership takes the accused out of the
  * view, and then it is fenced. */
 void takeover_on_suspect(struct takeover *t, const struct takeover_event *ev,
@@ -217,6 +260,10 @@ void takeover_on_suspect(struct takeover *t, const struct takeover_event *ev,
     (void)ev;
     if (!t->timer)
         return;
+    if (t->state < TAKEOVER_CLAIM_WRITE) {
+        await_no_longer(t, fx);
+        return;
+    }
     for (struct lm_run run = peer_owing(t, 1); run.node;
          run = peer_owing(t, run.node + 1))
         takeover_tell(t, fx, TAKEOVER_DO_ACCUSE)->run = run;

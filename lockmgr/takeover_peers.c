@@ -76,15 +76,32 @@ static bool is_mine(const struct takeover *t, const struct lm_target *target)
     return lm_target_covers(target, me, turn);
 }
 
-void peer_condemn(struct takeover *t, struct lm_run run, uint32_t turn)
+void peer_condemn(struct takeover *t, struct lm_run run, uint32_t turn,
+                  bool away)
 {
     struct takeover_peer *p = peer_of(t, run.node);
     struct lm_target target = {.run = run, .turn = turn};
 
-    if (is_mine(t, &target) || lm_target_covers(&p->fence, run, turn))
+    if (is_mine(t, &target))
         return;
+    if (lm_target_covers(&p->fence, run, turn)) {
+        p->away = p->away && away;
+        return;
+    }
     p->fence = target;
     p->fence_sent = false;
+    p->away = away;
+}
+
+/* It is back as it was, and nobody had decided. */
+static void pardon(struct takeover *t)
+{
+    for (uint32_t i = 0; i < LM_NODES_MAX; i++) {
+        struct takeover_peer *p = &t->peer[i];
+
+        if (p->fence.run.node && p->away && view_has(&t->view, p->fence.run))
+            p->fence = (struct lm_target){0};
+    }
 }
 
 bool peers_are_condemned(const struct takeover *t)
@@ -117,13 +134,17 @@ bool peers_take_view(struct takeover *t, const struct lm_view *view)
         bool was = view_has(&old, run), is = was && view_has(view, run);
 
         peer_of(t, node)->confirmed = false;
-        if (!is)
+        if (!is) {
             peer_of(t, node)->reported = false;
+            peer_of(t, node)->since_view = view->id;
+        }
         if (!was || is)
             continue;
         left = true;
-        peer_condemn(t, run, LM_TURN_ALL);
+        peer_condemn(t, run, LM_TURN_ALL, true);
     }
+    if (view_has_me(t))
+        pardon(t);
     return left;
 }
 
@@ -139,12 +160,13 @@ void peers_take_blocks(struct takeover *t, const struct node_blocks *blocks)
         if (is_recorded(p, p->fence.run, p->fence.turn))
             p->fence = (struct lm_target){0};
         if (p->recorded.run.node && p->recorded.state == FENCING_NAMED)
-            peer_condemn(t, p->recorded.run, p->recorded.turn);
+            peer_condemn(t, p->recorded.run, p->recorded.turn, false);
         if (!b->node || is_recorded(p, run, LM_TURN_ALL))
             continue;
-        if (b->claim == CLAIM_HELD ||
-            (b->reservation_key && !view_has(&t->view, run)))
-            peer_condemn(t, run, LM_TURN_ALL);
+        if (b->claim == CLAIM_HELD)
+            peer_condemn(t, run, LM_TURN_ALL, false);
+        else if (b->reservation_key && !view_has(&t->view, run))
+            peer_condemn(t, run, LM_TURN_ALL, true);
     }
 }
 
@@ -162,14 +184,14 @@ static void take_key(struct takeover *t, struct lm_run run, uint32_t turn,
         /* A key whose run is recorded as fenced was registered to look; it
          * opens no nexus and is taken away at the end. */
         if (!is_dead && (strangers || !is_recorded(p, run, LM_TURN_ALL)))
-            peer_condemn(t, run, LM_TURN_ALL);
+            peer_condemn(t, run, LM_TURN_ALL, true);
         return;
     }
     if (!strangers || key == p->key)
         return;
     if (!lm_key_read(p->key, t->args.cluster, &reported, &reported_turn) ||
         turn < reported_turn)
-        peer_condemn(t, run, turn);
+        peer_condemn(t, run, turn, false);
 }
 
 uint64_t peers_take_keys(struct takeover *t, const struct lm_keys *keys,

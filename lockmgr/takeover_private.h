@@ -39,13 +39,15 @@ bool view_has_my_path(const struct takeover *t);
 bool race_is_won(const struct takeover *t);
 
 /* To be fenced: all keys up to (run, turn).  Nothing less than what is to be
- * fenced already, and never my own run. */
-void peer_condemn(struct takeover *t, struct lm_run run, uint32_t turn);
+ * fenced already, and never my own run.  `away`: only for not being in the
+ * view, so that it is pardoned when it is again. */
+void peer_condemn(struct takeover *t, struct lm_run run, uint32_t turn,
+                  bool away);
 /* Is anything that was condemned not yet fenced? */
 bool peers_are_condemned(const struct takeover *t);
 void peer_fenced(struct takeover *t, const struct lm_target *target);
 
-/* A new view: condemns who left.  True: somebody did. */
+/* A new view: condemns who left, pardons who is back.  True: somebody left. */
 bool peers_take_view(struct takeover *t, const struct lm_view *view);
 /* After my claim was written: condemns the unreleased claimants, live or not,
  * the runs with a key that are not in the view, and whose fence was begun and

@@ -19,6 +19,7 @@ struct item {
     size_t count;
     const void *bytes;
     struct sim_view view;
+    uint32_t ghosts; /* of the members */
     bool quorate;
 };
 
@@ -27,6 +28,7 @@ struct inbox { /* of a host; its process takes one item after the other */
     uint64_t delivered; /* number of the last one, in this ring */
     bool taking;
     uint32_t told; /* members of the last view queued here */
+    uint32_t told_run[SIM_SENDERS];
 };
 
 struct sim_cpg {
@@ -112,6 +114,23 @@ static void take_next(struct sim *s, uint32_t host)
              fire_take);
 }
 
+/* With what was queued before: a new process joins, a ghost does not. */
+static void compare(struct inbox *in, struct item *item)
+{
+    struct sim_view *view = &item->view;
+
+    view->joined = view->members & ~in->told;
+    view->left |= in->told & ~view->members;
+    for (uint32_t h = 1; h < SIM_SENDERS; h++) {
+        if (in->told >> h & 1 & item->ghosts >> h)
+            view->run[h] = in->told_run[h];
+        if ((view->members >> h & 1) && view->run[h] != in->told_run[h])
+            view->joined |= 1U << h;
+    }
+    in->told = view->members;
+    memcpy(in->told_run, view->run, sizeof in->told_run);
+}
+
 static void queue(struct sim *s, uint32_t host, const struct item *item)
 {
     struct item *copy;
@@ -119,13 +138,8 @@ static void queue(struct sim *s, uint32_t host, const struct item *item)
     if (!(s->cpg->joined >> host & 1))
         return;
     copy = sim_copy(s, item, sizeof *item);
-    if (item->kind == ITEM_CONFCHG) {
-        uint32_t before = s->cpg->inbox[host].told;
-
-        copy->view.joined = item->view.members & ~before;
-        copy->view.left |= before & ~item->view.members;
-        s->cpg->inbox[host].told = item->view.members;
-    }
+    if (item->kind == ITEM_CONFCHG)
+        compare(&s->cpg->inbox[host], copy);
     list_push_back(&s->cpg->inbox[host].items, &copy->node);
     take_next(s, host);
 }
@@ -149,6 +163,7 @@ static void tell_group(struct sim *s, uint32_t ring, uint32_t left)
     for (uint32_t h = 1; h <= s->host_count; h++)
         if (ring >> h & 1)
             ghosts |= s->cpg->ghosts[h];
+    item.ghosts = ghosts & ~(s->cpg->joined & ring);
     item.view.members = (s->cpg->joined & ring) | ghosts;
     item.view.left = left;
     memcpy(item.view.run, s->cpg->run, sizeof item.view.run);
@@ -174,28 +189,6 @@ static void tell_quorum(struct sim *s, uint32_t ring)
     struct item item = {.kind = ITEM_QUORUM, .quorate = is_quorate(s, ring)};
 
     order(s, ring, &item);
-}
-
-void sim_cpg_join(struct sim_host *h)
-{
-    struct sim_cpg *c = h->sim->cpg;
-    uint32_t me = 1U << h->number;
-    struct inbox *in = &c->inbox[h->number];
-
-    if (!(c->powered & me)) { /* corosync starts with its host */
-        c->powered |= me;
-        c->ring[h->number] = me;
-        sim_cpg_changed(h->sim);
-    }
-    list_init(&in->items);
-    in->taking = false;
-    in->told = 0;
-    for (uint32_t i = 1; i <= h->sim->host_count; i++)
-        c->ghosts[i] &= ~me;
-    c->joined |= me;
-    c->run[h->number] = h->run;
-    tell_group(h->sim, c->ring[h->number], 0);
-    tell_quorum(h->sim, c->ring[h->number]);
 }
 
 void sim_cpg_leave(struct sim_host *h)
@@ -298,6 +291,41 @@ static void enter_ring(struct sim *s, uint32_t ring)
                     s->cpg->ghosts[m] |= 1U << h;
     tell_group(s, ring, 0);
     tell_quorum(s, ring);
+}
+
+/* A host that lost power and is back before the others have missed it: now
+ * they have. */
+static void leave_old_ring(struct sim *s, uint32_t host)
+{
+    for (uint32_t h = 1; h <= s->host_count; h++) {
+        uint32_t ring = s->cpg->ring[h];
+
+        if (h != host && (ring >> host & 1))
+            enter_ring(s, ring & ~(1U << host));
+    }
+}
+
+void sim_cpg_join(struct sim_host *h)
+{
+    struct sim_cpg *c = h->sim->cpg;
+    uint32_t me = 1U << h->number;
+    struct inbox *in = &c->inbox[h->number];
+
+    if (!(c->powered & me)) { /* corosync starts with its host */
+        leave_old_ring(h->sim, h->number);
+        c->powered |= me;
+        c->ring[h->number] = me;
+        sim_cpg_changed(h->sim);
+    }
+    list_init(&in->items);
+    in->taking = false;
+    in->told = 0;
+    for (uint32_t i = 1; i <= h->sim->host_count; i++)
+        c->ghosts[i] &= ~me;
+    c->joined |= me;
+    c->run[h->number] = h->run;
+    tell_group(h->sim, c->ring[h->number], 0);
+    tell_quorum(h->sim, c->ring[h->number]);
 }
 
 static void fire_reform(struct sim_event *event)

@@ -1,15 +1,18 @@
 /* tests/sim/node.c - runs of Lunar on hosts: views, messages, ends.
- * Stands in for membership: a view is what cpg lists, without whom somebody
- * accused; time may only start an accusation (I10).
+ * Stands in for membership (lockmgr/member_core.h), shorter: a view is what cpg
+ * lists, without whom somebody with quorum accused.  When somebody has joined,
+ * all say first who is out as far as they know; until all have spoken nobody
+ * comes into the view.  Time may only start an accusation (I10).
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/sim/node.h"
 
 #include <inttypes.h>
 
 static const char *const message_names[] = {
-    "ANNOUNCED",     "RESIGNED",  "REPORTED", "CONFIRM",     "CONFIRMED",
-    "CONSENT ASKED", "CONSENTED", "RESERVED", "ARBITER WON", "UNRESERVED",
-    "FENCED",        "GRANT",     "BEAT",     "ACCUSED",     "PATH",
+    "ANNOUNCED",   "RESIGNED",      "REPORTED",  "CONFIRM",
+    "CONFIRMED",   "CONSENT ASKED", "CONSENTED", "RESERVED",
+    "ARBITER WON", "UNRESERVED",    "FENCED",    "GRANT",
+    "BEAT",        "TABLE",         "ACCUSED",   "PATH",
 };
 
 struct node *world_node(struct sim *s, uint32_t host)
@@ -61,6 +64,7 @@ void node_send_all(struct volume *v, struct node_message m)
 static void node_cpg(struct node *n, struct node_message m)
 {
     m.from = n->me;
+    m.base = n->base;
     sim_cpg_send(n->host, &m, sizeof m);
 }
 
@@ -73,11 +77,10 @@ void node_accuse(struct node *n, struct lm_run run)
     node_cpg(n, (struct node_message){.kind = MSG_ACCUSED, .run = run});
 }
 
-void node_expel(struct node *n, struct lm_run run)
+void node_declare_fenced(struct node *n, struct lm_run run)
 {
-    if ((n->view.members & bit(run.node)) &&
-        n->view.incarnation[run.node - 1] == run.incarnation)
-        node_accuse(n, run);
+    if (n->accused[run.node] < run.incarnation)
+        node_cpg(n, (struct node_message){.kind = MSG_FENCED, .run = run});
 }
 
 void node_path(struct volume *v)
@@ -121,13 +124,24 @@ static int arbiter_of(struct node *n)
     return takeover_arbiter(volumes, luns, n->full_members);
 }
 
+/* Is there somebody who has to speak yet? */
+static bool is_pending(const struct node *n)
+{
+    return n->cpg.members >> 1 & ~n->heard & ~n->silent;
+}
+
 static uint64_t members_of(const struct node *n)
 {
     uint64_t members = 0;
 
-    for (uint32_t h = 1; h <= n->host->sim->host_count; h++)
-        if ((n->cpg.members >> h & 1) && n->cpg.run[h] > n->accused[h])
+    for (uint32_t h = 1; h <= n->host->sim->host_count; h++) {
+        bool was_in = n->view.members & bit(h) &&
+                      n->view.incarnation[h - 1] == n->cpg.run[h];
+
+        if ((n->cpg.members >> h & 1) && n->cpg.run[h] > n->accused[h] &&
+            (is_pending(n) ? was_in : !(n->silent & bit(h))))
             members |= bit(h);
+    }
     return members;
 }
 
@@ -150,18 +164,18 @@ static void new_view(struct node *n)
     uint32_t hosts = n->host->sim->host_count;
     uint64_t members = members_of(n);
 
-    if (!(members & bit(n->me.node))) {
-        if (n->view.members & bit(n->me.node))
-            node_end(n, "out of the view");
-        return;
-    }
+    if (n->accused[n->me.node] >= n->me.incarnation)
+        node_end(n, "out of the view");
+    if (!(members & bit(n->me.node)))
+        return; /* or not in it yet */
     note_missing(n, members);
-    sim_trace(n->host->sim, n->me.node,
-              "view %" PRIu64 ": members %#" PRIx64 "%s", n->host->place,
-              members << 1, n->quorate ? ", quorate" : "");
+    n->primary = n->quorate && (n->primary || !is_pending(n));
     n->view.id = n->host->place;
     n->view.members = members;
-    n->view.quorate = n->quorate;
+    n->view.quorate = n->primary;
+    sim_trace(n->host->sim, n->me.node,
+              "view %" PRIu64 ": members %#" PRIx64 "%s", n->view.id,
+              members << 1, n->view.quorate ? ", quorate" : "");
     for (uint32_t h = 1; h <= hosts; h++)
         n->view.incarnation[h - 1] = n->cpg.run[h];
     if (members == (bit(hosts + 1) - 1)) {
@@ -184,37 +198,44 @@ static void new_view(struct node *n)
     }
 }
 
-/* Who joins is told who is out already: what the first message of a member
- * would say. */
-static void learn_accused(struct node *n)
+/* All say again what they know of who is out. */
+static void send_table(struct node *n)
 {
-    struct sim *s = n->host->sim;
+    struct node_message m = {.kind = MSG_TABLE};
 
-    for (uint32_t h = 1; h <= s->host_count; h++) {
-        const struct node *other = world_node(s, h);
+    n->base = n->host->place;
+    n->heard = n->silent = 0;
+    memcpy(m.accused, n->accused, sizeof m.accused);
+    node_cpg(n, m);
+}
 
-        for (uint32_t i = 1; other && i <= s->host_count; i++)
-            n->accused[i] = max_u64(n->accused[i], other->accused[i]);
-    }
+static void table(struct node *n, const struct node_message *m)
+{
+    for (uint32_t i = 1; i <= n->host->sim->host_count; i++)
+        n->accused[i] = max_u64(n->accused[i], m->accused[i]);
+    n->heard |= bit(m->from.node);
+    n->silent &= ~bit(m->from.node);
+    new_view(n);
 }
 
 static void confchg(struct sim_host *h, const struct sim_view *view)
 {
     struct node *n = h->state;
+    uint32_t joined = view->joined;
 
     if (n->over)
         return;
-    if (view->joined >> n->me.node & 1)
-        learn_accused(n);
     n->cpg = *view;
     for (uint32_t i = 1; i <= h->sim->host_count; i++)
-        if (view->joined >> i & 1) {
+        if (joined >> i & 1) {
             n->heard_ns[i] = sim_now(h->sim);
             for (uint32_t lun = 0; lun < SIM_LUNS_MAX; lun++)
                 if (i != n->me.node)
                     n->paths[lun] &= ~bit(i);
         }
-    for (uint32_t lun = 0; lun < SIM_LUNS_MAX && view->joined; lun++)
+    if (joined)
+        send_table(n);
+    for (uint32_t lun = 0; lun < SIM_LUNS_MAX && joined; lun++)
         if (h->sim->target[lun])
             node_path(&n->volume[lun]);
     new_view(n);
@@ -231,16 +252,28 @@ static void quorum(struct sim_host *h, bool quorate)
         new_view(n);
 }
 
+static void put_out(struct node *n, struct lm_run run)
+{
+    n->accused[run.node] = max_u64(n->accused[run.node], run.incarnation);
+    new_view(n);
+}
+
+/* Who has not spoken is not waited for; to be out somebody with quorum must say
+ * so, when all know the same. */
 static void accused(struct node *n, const struct node_message *m)
 {
-    /* Of two that accuse each other the first in the order counts. */
-    if (n->accused[m->from.node] >= m->from.incarnation)
+    if (!(n->heard & bit(m->run.node))) {
+        n->silent |= bit(m->run.node);
+        new_view(n);
         return;
-    n->accused[m->run.node] =
-        max_u64(n->accused[m->run.node], m->run.incarnation);
+    }
+    /* Of two that accuse each other the first in the order counts. */
+    if (is_pending(n) || !n->quorate ||
+        n->accused[m->from.node] >= m->from.incarnation)
+        return;
     sim_trace(n->host->sim, n->host->number, "h%u accused h%u: out of the view",
               m->from.node, m->run.node);
-    new_view(n);
+    put_out(n, m->run);
 }
 
 static void deliver(struct sim_host *h, uint32_t from, const void *bytes,
@@ -254,8 +287,12 @@ static void deliver(struct sim_host *h, uint32_t from, const void *bytes,
     ASSERT(count == sizeof m);
     memcpy(&m, bytes, sizeof m);
     n->heard_ns[from] = sim_now(h->sim);
-    if (m.kind == MSG_ACCUSED) {
+    if (m.kind == MSG_FENCED) {
+        put_out(n, m.run);
+    } else if (m.kind == MSG_ACCUSED && m.base == n->base) {
         accused(n, &m);
+    } else if (m.kind == MSG_TABLE && m.base == n->base) {
+        table(n, &m);
     } else if (m.kind == MSG_PATH) {
         n->paths[m.lun] &= ~bit(from);
         n->blind[m.lun] |= bit(from);
@@ -287,10 +324,10 @@ static void fire_beat(struct sim_event *event)
         return;
     node_cpg(n, (struct node_message){.kind = MSG_BEAT});
     for (uint32_t h = 1; h <= s->host_count; h++) {
-        struct lm_run run = {h, n->view.incarnation[h - 1]};
+        struct lm_run run = {h, n->cpg.run[h]};
         uint64_t silent_ns = sim_now(s) - n->heard_ns[h];
 
-        if (h != n->me.node && (n->view.members & bit(h)) &&
+        if (h != n->me.node && (n->cpg.members >> h & 1) &&
             silent_ns > NODE_SUSPECT_MS * SIM_MS)
             node_accuse(n, run);
     }

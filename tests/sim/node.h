@@ -47,6 +47,7 @@ enum node_message_kind {
     MSG_GRANT,                          /* of a disk, to .run */
     /* by cpg */
     MSG_BEAT,
+    MSG_TABLE, /* .accused: what I know of who is out */
     MSG_ACCUSED,
     MSG_PATH,
 };
@@ -59,6 +60,8 @@ struct node_message {
     uint32_t turn, to;
     uint32_t disk, disks; /* GRANT; REPORTED: bit per disk that is held */
     bool opened, yes;
+    uint64_t base; /* TABLE, ACCUSED: node.base of the sender */
+    uint64_t accused[SIM_SENDERS];
 };
 struct node;
 struct volume;
@@ -165,6 +168,11 @@ struct node {
     struct sim_view cpg; /* as delivered */
     bool quorate;
     struct lm_view view;
+    /* The same at all who are in one place of the order of their ring. */
+    uint64_t base;   /* the place where last somebody joined */
+    uint64_t heard;  /* bit (host - 1): its TABLE of this base came */
+    uint64_t silent; /* … it is not waited for */
+    bool primary;    /* the view was made where there is quorum */
     uint64_t accused[SIM_SENDERS]; /* incarnations up to this are out */
     uint64_t heard_ns[SIM_SENDERS];
     uint64_t paths[SIM_LUNS_MAX]; /* bit (host - 1): it was admitted there */
@@ -205,8 +213,8 @@ void node_send_all(struct volume *v, struct node_message m); /* not to itself */
 /* Tell all whether this node reaches the LUN. */
 void node_path(struct volume *v);
 void node_accuse(struct node *n, struct lm_run run);
-/* It is fenced: if it is in the view, it must not stay there (I11). */
-void node_expel(struct node *n, struct lm_run run);
+/* It is fenced: it is in no view any more (I11). */
+void node_declare_fenced(struct node *n, struct lm_run run);
 /* The run is over: it ends, and a new one begins after a while. */
 void node_end(struct node *n, const char *why);
 /* node_takeover.c takes what came. */

@@ -107,7 +107,7 @@ static void done(struct fence_job *job, const struct fence_effect *fx)
               t->run.node, t->run.incarnation, t->turn);
     job->used = false;
     if (!t->foreign && t->turn == LM_TURN_ALL) /* it may live; it must know */
-        node_expel(v->node, t->run);
+        node_declare_fenced(v->node, t->run);
     shell_takeover(v, &(struct takeover_event){
                           .kind = TAKEOVER_EV_TARGET_FENCED, .target = *t});
 }

@@ -269,7 +269,8 @@ void shell_message(struct volume *v, const struct node_message *m)
         if (rows[i].message == m->kind) {
             event.kind = rows[i].event;
             if (m->kind == MSG_REPORTED &&
-                !v->takeover.peer[m->run.node - 1].reported)
+                takeover_wants_report(&v->takeover, m->run, m->epoch,
+                                      m->view_id))
                 work_reported(v, m);
             shell_takeover(v, &event);
         }

@@ -352,6 +352,9 @@ void work_opens(struct volume *v, uint64_t epoch)
     struct work *w = work_of(s);
 
     w->opens++;
+    if (epoch < w->epoch[v->lun] &&
+        sim_is_fenced(s, v->lun, v->node->me.node, v->node->me.incarnation))
+        return; /* it does not know yet; nothing of it lands */
     if (epoch <= w->epoch[v->lun])
         sim_fail(s, "I4",
                  "lun %u: h%u opens the database under epoch %" PRIu64
