@@ -129,7 +129,7 @@ const struct table_record *table_lookup(const struct table *t,
  * view proposes its entry again. */
 const struct table_record *table_needs_number(const struct table *t);
 
-/* Fill in stamp, node and number, for table_say_new().
+/* Fill in stamp, node and number, for table_say_new().  The caller has quorum.
  *   add     uuid, url, name; number: the one wished for, or 0
  *   change  the same, of a volume that is there; its number stays if it can
  *   remove  uuid, removed
@@ -142,7 +142,8 @@ MUST_CHECK enum err table_propose(const struct table *t, uint32_t node,
 /* A NEW entry, delivered. */
 enum table_verdict table_change(struct table *t,
                                 const struct table_entry *entry);
-/* An entry that somebody knew.  Is used, or not, when the table is whole. */
+/* An entry that somebody knew, or that stood in a list of before there were
+ * clusters (stamp 1).  Whether it is used is said when the table is whole. */
 enum table_verdict table_learn(struct table *t,
                                const struct table_entry *entry);
 

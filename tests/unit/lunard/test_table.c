@@ -387,6 +387,34 @@ static void who_waits_for_a_number_takes_it_from_nobody(void)
     table_fini(&b);
 }
 
+/* A proposal that only others heard, and another one of a host that lost it. */
+static void of_equal_stamps_the_same_stays_in_any_order(void)
+{
+    struct table a = new_table(), b = new_table();
+    struct table_entry one = a_volume(1), two;
+
+    CHECK_OK(table_propose(&a, A, &one, &why));
+    for (unsigned field = 0; field < 4; field++) {
+        two = one;
+        two.removed = field == 3;
+        if (field == 0)
+            two.number++;
+        if (field == 1 || two.removed)
+            *two.name = two.removed ? '\0' : 'w';
+        if (field == 2 || two.removed)
+            *two.url = two.removed ? '\0' : '0';
+        a.count = b.count = 0;
+        (void)table_learn(&a, &one);
+        (void)table_learn(&a, &two);
+        CHECK_EQ(table_learn(&b, &two),
+                 field == 3 ? TABLE_REMOVED : TABLE_ADDED);
+        CHECK_EQ(table_learn(&b, &one), TABLE_STALE);
+        check_equal(&a, &b);
+    }
+    table_fini(&a);
+    table_fini(&b);
+}
+
 static void more_than_there_is_room_for_are_sorted_out_the_same(void)
 {
     struct table a = new_table(), b = new_table();
@@ -581,6 +609,7 @@ static const struct test tests[] = {
     TEST(of_strangers_the_lower_uuid_wins),
     TEST(who_lacks_a_number_gets_another),
     TEST(who_waits_for_a_number_takes_it_from_nobody),
+    TEST(of_equal_stamps_the_same_stays_in_any_order),
     TEST(more_than_there_is_room_for_are_sorted_out_the_same),
     TEST(a_table_needs_several_messages),
     TEST(what_was_said_in_another_view_is_not_heard),
