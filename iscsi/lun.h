@@ -117,10 +117,11 @@ struct lun_ear {
     void (*up)(struct lun_ear *ear);
     /* The session is gone, outcomes are unknown.  Another `up` follows. */
     void (*lost)(struct lun_ear *ear);
-    /* An io met RESERVATION CONFLICT.  Once, until the LUN carries again. */
+    /* An io met RESERVATION CONFLICT.  Once for all that were out. */
     void (*conflict)(struct lun_ear *ear);
     /* Unit attention 29/xx (reset) or 2A/xx (reservations, registrations): met
-     * by an io, once until the LUN carries again, or by a lun_pr, each time. */
+     * by an io or any other command, held or not.  A lun_pr's `done` follows.
+     */
     void (*attention)(struct lun_ear *ear);
 };
 

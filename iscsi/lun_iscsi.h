@@ -138,6 +138,7 @@ struct session {
     enum gate gate;
     enum err gate_error; /* FAILS */
     bool is_up;          /* the ear knows of this session */
+    bool told_conflict;  /* since it carries, or is up */
     unsigned proof_attentions;
     uint64_t probe_ns; /* last TEST UNIT READY */
 
@@ -218,7 +219,7 @@ void session_free(struct session *s);
 void session_open(struct session *s, struct control *opener);
 /* All that a login owes was answered. */
 void session_ready(struct session *s);
-/* Everything that was queued is at the target. */
+/* Everything that was queued is on its way to the target. */
 bool session_is_written(struct session *s);
 void session_close(struct session *s, struct control *closer);
 /* The connection is of no use any more.  Safe inside of callbacks. */
@@ -273,8 +274,9 @@ void share_up(struct session *s);
 /* The connection is gone: hold.  And when all came back: tell. */
 void share_stop(struct session *s);
 void share_lost(struct session *s);
-/* An io, or a lun_pr, met it. */
+/* An io met it. */
 void share_conflict(struct session *s);
-void share_attention(struct session *s, int ascq, bool by_pr);
+/* An io, or any other command, met it. */
+void share_attention(struct session *s, int ascq);
 
 #endif

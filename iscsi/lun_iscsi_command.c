@@ -349,7 +349,7 @@ static enum verdict heed(struct slot *slot, enum verdict verdict,
     }
     if (sense->key == SCSI_SENSE_UNIT_ATTENTION) {
         commands_suspect(s, sense->ascq, slot->issued_ns);
-        share_attention(s, sense->ascq, false);
+        share_attention(s, sense->ascq);
     }
     if (verdict != VERDICT_LATER && verdict != VERDICT_AGAIN)
         return verdict;

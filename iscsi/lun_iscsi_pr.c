@@ -190,7 +190,7 @@ static void pr_done(struct iscsi_context *ctx, int status, void *data,
         return;
     }
     if (attention)
-        share_attention(s, ascq, true);
+        share_attention(s, ascq);
     pr_end(s, e);
 }
 

@@ -2,10 +2,10 @@
  * that it is lost, come back, and reset the LUN where I13 wants it.
  * Everything runs on the session's loop; libiscsi never reconnects by itself.
  *
- *   DOWN ──tick──> LOGIN ──> (a write at large?) RESETTING
- *     ^                │                             │
- *     ├──── lost ──────┴─────────────────────────────┤
- *     └──── lost ──────── READY <── (shared?) PROVING┘
+ *   DOWN ──tick──> LOGIN ──────> RESETTING ──────> PROVING ──> READY
+ *     ^              │      a write     │     shared      │         │
+ *     │              │      at large?   │     LUN?        │         │
+ *     └──── lost ────┴──────────────────┴─────────────────┴─────────┘
  *
  * Callbacks of libiscsi run inside iscsi_service(); what they find broken they
  * only note (session_lose), and the context is torn down after it returned.

@@ -57,6 +57,7 @@ void lun_carry(struct lun *lun)
     if (!s->is_up || s->gate == GATE_CARRIES)
         return;
     set_gate(s, GATE_CARRIES);
+    s->told_conflict = false;
     start_clocks(s);
     commands_resume(s);
 }
@@ -76,6 +77,7 @@ void lun_fail(struct lun *lun, enum err e)
 void share_up(struct session *s)
 {
     s->is_up = true;
+    s->told_conflict = false;
     s->lun->ear->up(s->lun->ear);
 }
 
@@ -95,18 +97,18 @@ void share_lost(struct session *s)
 
 void share_conflict(struct session *s)
 {
-    if (s->gate != GATE_CARRIES)
-        return; /* whoever held it looks already */
     share_stop(s);
+    if (s->told_conflict)
+        return; /* all that was out meets it */
+    s->told_conflict = true;
     s->lun->ear->conflict(s->lun->ear);
 }
 
-void share_attention(struct session *s, int ascq, bool by_pr)
+void share_attention(struct session *s, int ascq)
 {
     bool concerns = ascq >> 8 == 0x29 || ascq >> 8 == 0x2a;
 
-    if (!s->lun->ear || !s->is_up || !concerns ||
-        (!by_pr && s->gate != GATE_CARRIES))
+    if (!s->lun->ear || !s->is_up || !concerns)
         return;
     share_stop(s);
     s->lun->ear->attention(s->lun->ear);
@@ -190,7 +192,7 @@ static void probe_done(struct iscsi_context *ctx, int status, void *data,
     if (!attention || s->lost)
         return;
     commands_suspect(s, ascq, s->probe_ns);
-    share_attention(s, ascq, false);
+    share_attention(s, ascq);
 }
 
 static bool is_waiting(const struct session *s, uint64_t now_ns)
