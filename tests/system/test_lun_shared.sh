@@ -99,7 +99,7 @@ is_heard() {
 }
 
 heard() {
-    wait_for 5 is_heard "$1"
+    wait_for 10 is_heard "$1"
 }
 
 # The load ends: nothing failed, nothing is bad, none took long.
@@ -317,7 +317,7 @@ awk -v ios="^($ios)\$" '/^login/ { sent = 0 } $0 ~ ios { sent++ }
 ask "register-ignore: ok" register-ignore,0,ee
 ask ok carry
 ask ok progress
-rests 5000
+rests 10000
 finish_host
 
 step "away for longer than it may: ios that are held wait"
