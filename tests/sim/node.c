@@ -166,10 +166,11 @@ static void new_view(struct node *n)
 
     if (n->accused[n->me.node] >= n->me.incarnation)
         node_end(n, "out of the view");
-    if (!(members & bit(n->me.node)))
-        return; /* or not in it yet */
+    if (n->over || !((members | n->view.members) & bit(n->me.node)))
+        return; /* not in it yet */
     note_missing(n, members);
-    n->primary = n->quorate && (n->primary || !is_pending(n));
+    n->primary = n->quorate && (members & bit(n->me.node)) &&
+                 (n->primary || !is_pending(n));
     n->view.id = n->host->place;
     n->view.members = members;
     n->view.quorate = n->primary;

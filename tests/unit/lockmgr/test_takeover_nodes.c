@@ -1,6 +1,6 @@
-/* tests/unit/lockmgr/test_takeover_nodes.c - what a takeover makes of nodes
- * that come, go and come back, and of what they say. SPDX-License-Identifier:
- * LGPL-2.1-or-later */
+/* tests/unit/lockmgr/test_takeover_nodes.c - who comes, goes and comes back.
+ * What a takeover makes of that, and of what other nodes say.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/unit/lockmgr/takeover_world.h"
 
 /* -- who has just come ----------------------------------------------------- */
