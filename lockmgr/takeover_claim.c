@@ -124,6 +124,16 @@ void takeover_on_blocks(struct takeover *t, const struct takeover_event *ev,
 
 /* -- steps that several states lead to ------------------------------------- */
 
+static void after_reservation(struct takeover *t, struct takeover_effects *fx);
+
+static bool is_writing_dead(const struct takeover *t)
+{
+    for (uint32_t i = 0; i < LM_NODES_MAX; i++)
+        if (t->peer[i].confirm_dead)
+            return true;
+    return false;
+}
+
 /* The missing of this view are fenced here; on the arbiter that is the race. */
 static void win_race(struct takeover *t, struct takeover_effects *fx,
                      uint64_t up_to)
@@ -169,6 +179,11 @@ void takeover_advance(struct takeover *t, struct takeover_effects *fx)
 {
     bool owing = peer_owing(t, 1).node != 0;
 
+    if (t->state == TAKEOVER_AWAIT_DEAD) {
+        if (!peer_undead(t).node && !is_writing_dead(t))
+            after_reservation(t, fx); /* later runs of theirs are here */
+        return;
+    }
     if (!view_has_my_path(t) || !race_is_won(t) || peers_are_condemned(t) ||
         t->foreign)
         return;
@@ -219,6 +234,12 @@ static void ask_operator(struct takeover *t, struct takeover_effects *fx)
         "the LUN was not reserved for a while: is this run off?";
 }
 
+static void reports_again(struct takeover *t, struct takeover_effects *fx)
+{
+    takeover_ask_reports(t, fx);
+    takeover_advance(t, fx); /* I may be alone */
+}
+
 static void after_reservation(struct takeover *t, struct takeover_effects *fx)
 {
     if (t->unreserved && peer_undead(t).node) {
@@ -232,7 +253,7 @@ static void after_reservation(struct takeover *t, struct takeover_effects *fx)
     if (t->served)
         takeover_hold(t, fx);
     else if (t->opened)
-        takeover_ask_reports(t, fx);
+        reports_again(t, fx);
     else
         takeover_ask(t, fx, TAKEOVER_LISTING, TAKEOVER_DO_READ_KEYS);
 }
@@ -301,15 +322,13 @@ void takeover_on_confirmed_dead(struct takeover *t,
                                 const struct takeover_event *ev,
                                 struct takeover_effects *fx)
 {
-    bool writing = false;
+    bool writing = is_writing_dead(t);
 
     if (t->state != TAKEOVER_AWAIT_DEAD || ev->run.node < 1 ||
         ev->run.node > LM_NODES_MAX)
         return;
     if (!lm_run_eq(peer_of(t, ev->run.node)->recorded.run, ev->run))
         return;
-    for (uint32_t i = 0; i < LM_NODES_MAX; i++)
-        writing = writing || t->peer[i].confirm_dead;
     peer_of(t, ev->run.node)->confirm_dead = true;
     if (!writing)
         (void)write_dead(t, fx);
@@ -395,7 +414,7 @@ void takeover_on_fenced(struct takeover *t, const struct takeover_event *ev,
                      TAKEOVER_DO_READ_RESERVATION);
     else if (t->state == TAKEOVER_STRANGERS && !peers_are_condemned(t))
         takeover_ask(t, fx, TAKEOVER_STRANGERS, TAKEOVER_DO_READ_KEYS);
-    else if (t->state == TAKEOVER_AWAIT_DEAD)
+    else if (t->state == TAKEOVER_AWAIT_DEAD && peer_undead(t).node)
         ask_operator(t, fx); /* who is to be confirmed is a later run now */
     else
         takeover_advance(t, fx);

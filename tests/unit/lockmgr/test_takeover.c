@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/unit/lockmgr/takeover_world.h"
 
+#include <string.h>
+
 /* -- the good path --------------------------------------------------------- */
 
 static void a_takeover_goes_through_its_steps_in_order(void)
@@ -417,6 +419,27 @@ static void f12_the_fenced_are_confirmed_dead_after_the_reservation_was_gone(
     CU_ASSERT_PTR_NOT_NULL(does(TAKEOVER_DO_TELL_RESERVED));
 }
 
+static void f12_who_runs_again_need_not_be_confirmed_dead(void)
+{
+    struct lm_target before = {
+        .run = {3, 50},
+          .turn = LM_TURN_ALL
+    };
+
+    setup();
+    node_block_name(&blocks.node[1], &before, FENCING_DONE);
+    memset(&blocks.node[2], 0, sizeof blocks.node[2]);
+    sees(3);
+    claim_epoch();
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    type = LM_RESERVATION_NONE;
+    hear(TAKEOVER_EV_RESERVATION_READ);
+    hear(TAKEOVER_EV_RESERVED);
+    is_in(TAKEOVER_AWAIT_DEAD);
+    sees(7);
+    is_in(TAKEOVER_LISTING);
+}
+
 static void f12_the_first_reserve_of_a_lun_asks_nobody(void)
 {
     setup();
@@ -466,6 +489,7 @@ static const struct test tests[] = {
     TEST(f9_who_owes_a_report_is_accused_not_released),
     TEST(f9_a_coordinator_whose_lun_fails_hands_over),
     TEST(f12_the_fenced_are_confirmed_dead_after_the_reservation_was_gone),
+    TEST(f12_who_runs_again_need_not_be_confirmed_dead),
     TEST(f12_the_first_reserve_of_a_lun_asks_nobody),
     TEST(f12_a_serving_coordinator_stops_until_it_has_reserved),
 };
