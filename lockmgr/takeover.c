@@ -126,6 +126,16 @@ void takeover_send_fences(struct takeover *t, struct takeover_effects *fx)
     }
 }
 
+void takeover_tell_fenced(struct takeover *t, struct takeover_effects *fx)
+{
+    for (uint32_t node = 1; node <= LM_NODES_MAX; node++) {
+        struct lm_run run = peer_fenced_run(t, node);
+
+        if (run.node && node != t->args.me.node)
+            takeover_tell(t, fx, TAKEOVER_DO_TELL_FENCED)->run = run;
+    }
+}
+
 void takeover_alarm(struct takeover *t, struct takeover_effects *fx,
                     const char *why)
 {
@@ -165,6 +175,18 @@ bool takeover_has_coordinator(const struct takeover *t)
     if (!t->coordinator.node)
         return false;
     return t->coordinator_view > t->view.id || peer_is_live(t, t->coordinator);
+}
+
+void takeover_fall_back(struct takeover *t)
+{
+    struct lm_run before = t->closed_by;
+
+    if (takeover_has_coordinator(t) || !before.node ||
+        lm_run_eq(before, t->args.me) || !peer_is_live(t, before) ||
+        peer_of(t, before.node)->resigned >= t->closed)
+        return;
+    t->coordinator = before;
+    t->announced = t->closed;
 }
 
 uint32_t takeover_elected(const struct takeover *t)

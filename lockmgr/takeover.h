@@ -102,7 +102,7 @@
     X(TAKEOVER_DO_CONFIRM,          "to run or all: CONFIRM, epoch, view_id")  \
     X(TAKEOVER_DO_ANSWER_CONFIRM,   "to run: CONFIRMED epoch, view_id")        \
     X(TAKEOVER_DO_CONSENT,          "run: end its redirected I/O, then turn")  \
-    X(TAKEOVER_DO_TELL_FENCED,      "to run: FENCED_ELSEWHERE, it is fenced")  \
+    X(TAKEOVER_DO_TELL_FENCED,      "run and membership: the run is fenced")   \
     X(TAKEOVER_DO_TELL_RESERVED,    "to all: RESERVED, look again")            \
     X(TAKEOVER_DO_TELL_ARBITER,     "to all: missing of view_id are fenced")   \
     X(TAKEOVER_DO_SERVE,            "serve; clients may cache")                \

@@ -100,6 +100,7 @@ static void on_claim_checked(struct takeover *t,
             break;
         }
         peers_take_blocks(t, ev->blocks);
+        takeover_tell_fenced(t, fx);
         takeover_ask(t, fx, TAKEOVER_RESERVE_READ,
                      TAKEOVER_DO_READ_RESERVATION);
         break;

@@ -98,7 +98,10 @@ void takeover_on_view(struct takeover *t, const struct takeover_event *ev,
         t->unsure_view = t->view.id;
         t->may_cache = false; /* I14, until the coordinator confirms */
     }
+    if (takeover_coordinates(t) && view_has_me(t))
+        takeover_tell_fenced(t, fx);
     if (!takeover_coordinates(t)) {
+        takeover_fall_back(t);
         takeover_try(t, fx);
         hear_confirm(t, fx);
     } else if (t->state >= TAKEOVER_SERVING) {
@@ -198,7 +201,9 @@ void takeover_on_resigned(struct takeover *t, const struct takeover_event *ev,
     t->coordinator = (struct lm_run){0, 0};
     t->may_cache = false;
     t->heir = ev->to;
+    takeover_fall_back(t);
     takeover_try(t, fx);
+    hear_confirm(t, fx);
 }
 
 static bool is_asked_for(const struct takeover *t, struct lm_run run,

@@ -35,6 +35,15 @@ bool peer_is_fenced(const struct takeover *t, struct lm_run run)
     return is_recorded(&t->peer[run.node - 1], run, LM_TURN_ALL);
 }
 
+struct lm_run peer_fenced_run(const struct takeover *t, uint32_t node)
+{
+    struct lm_run run = {node, t->view.incarnation[node - 1]};
+
+    return view_has(&t->view, run) && peer_is_fenced(t, run)
+               ? run
+               : (struct lm_run){0, 0};
+}
+
 struct lm_run peer_live_run(const struct takeover *t, uint32_t node)
 {
     struct lm_run run = {node, t->view.incarnation[node - 1]};

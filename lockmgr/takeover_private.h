@@ -29,6 +29,8 @@ static inline struct takeover_peer *peer_of(struct takeover *t, uint32_t node)
 bool peer_is_live(const struct takeover *t, struct lm_run run);
 /* Its fence is recorded as done. */
 bool peer_is_fenced(const struct takeover *t, struct lm_run run);
+/* The run of a node that is in the view and fenced; node 0: none. */
+struct lm_run peer_fenced_run(const struct takeover *t, uint32_t node);
 /* The live run of a node; node 0: none. */
 struct lm_run peer_live_run(const struct takeover *t, uint32_t node);
 /* Am I in the view, with quorum? */
@@ -81,10 +83,15 @@ void takeover_alarm(struct takeover *t, struct takeover_effects *fx,
                     const char *why);
 /* Have everybody fenced who is condemned, if the race is won (F8). */
 void takeover_send_fences(struct takeover *t, struct takeover_effects *fx);
+/* Who is in the view and recorded as fenced may not know: its fencer may have
+ * died with the last word of it (I11). */
+void takeover_tell_fenced(struct takeover *t, struct takeover_effects *fx);
 
 /* Takes over, or coordinates. */
 bool takeover_coordinates(const struct takeover *t);
 bool takeover_has_coordinator(const struct takeover *t);
+/* Whose claim I heard of is gone: is who served before it there still? */
+void takeover_fall_back(struct takeover *t);
 /* Who tries in this view; 0: nobody. */
 uint32_t takeover_elected(const struct takeover *t);
 void takeover_try(struct takeover *t, struct takeover_effects *fx);

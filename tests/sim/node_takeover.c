@@ -459,7 +459,10 @@ static void carry_out(struct volume *v, const struct takeover_effect *fx)
         say(v, fx, MSG_CONFIRMED, fx->run.node);
         break;
     case TAKEOVER_DO_CONSENT: consent(v, fx); break;
-    case TAKEOVER_DO_TELL_FENCED: say(v, fx, MSG_FENCED, fx->run.node); break;
+    case TAKEOVER_DO_TELL_FENCED:
+        say(v, fx, MSG_FENCED, fx->run.node);
+        node_declare_fenced(v->node, fx->run);
+        break;
     case TAKEOVER_DO_TELL_RESERVED: tell_reserved(v); break;
     case TAKEOVER_DO_TELL_ARBITER: tell_arbiter(v, fx->view_id); break;
     case TAKEOVER_DO_SERVE: work_serves(v); break;

@@ -145,6 +145,112 @@ static void un_fence(struct sim *s)
     world_settle(s, SETTLE_S * SIM_S);
 }
 
+/* The host that serves; 0: none. */
+static uint32_t coordinator(struct sim *s)
+{
+    for (uint32_t h = 1; h <= s->host_count; h++) {
+        struct node *n = world_node(s, h);
+
+        if (n && takeover_may_grant(&n->volume[0].takeover))
+            return h;
+    }
+    return 0;
+}
+
+/* -- 2: who fenced me is fenced itself ------------------------------------- */
+
+static bool ends_fence(const struct node *n, uint32_t victim)
+{
+    for (uint32_t i = 0; n && i < NODE_FENCES_MAX; i++) {
+        const struct fence_job *job = n->volume[0].fence[i];
+
+        if (job && job->used && job->core.args.target.run.node == victim &&
+            job->core.state >= FENCE_CHECKING &&
+            job->core.state <= FENCE_RECORDING)
+            return true;
+    }
+    return false;
+}
+
+static bool reads(const struct node *n)
+{
+    return n && n->volume[0].nexus.state == NEXUS_READING;
+}
+
+static bool is_fenced(struct sim *s, uint32_t host, uint64_t run)
+{
+    return sim_is_fenced(s, 0, host, run);
+}
+
+enum awaited { FENCE_ENDS, VICTIM_READS, VICTIM_IS_FENCED, FENCER_IS_FENCED };
+
+struct duel {
+    uint32_t fencer, victim;
+    uint64_t fencer_run, victim_run;
+};
+
+static bool has_come(struct sim *s, const struct duel *d, enum awaited what)
+{
+    switch (what) {
+    case FENCE_ENDS: return ends_fence(world_node(s, d->fencer), d->victim);
+    case VICTIM_READS:
+        return reads(world_node(s, d->victim)) &&
+               sim_is_reading(s, 0, d->victim);
+    case VICTIM_IS_FENCED: return is_fenced(s, d->victim, d->victim_run);
+    case FENCER_IS_FENCED: return is_fenced(s, d->fencer, d->fencer_run);
+    }
+    return false;
+}
+
+static void await(struct sim *s, const struct duel *d, enum awaited what)
+{
+    uint32_t i;
+
+    for (i = 0; i < 15000 && !s->verdict.failed && !has_come(s, d, what); i++)
+        sim_run_until(s, sim_now(s) + SIM_MS);
+    sim_trace(s, 0, "duel of h%u and h%u: step %u after %u ms", d->fencer,
+              d->victim, (uint32_t)what + 1, i);
+}
+
+/* The victim registers again before its fence is recorded, reads the name, and
+ * the rest of the blocks when its fencer is fenced. */
+static void void_names_once(struct sim *s)
+{
+    struct duel d = {.fencer = coordinator(s), .victim = any_host(s)};
+
+    if (!d.fencer || d.fencer == d.victim)
+        return;
+    d.fencer_run = s->host[d.fencer].run;
+    d.victim_run = s->host[d.victim].run;
+    sim_net_split(s, 1U << d.victim);
+    await(s, &d, FENCE_ENDS);
+    sim_target_hang(s, 0, d.fencer, true);
+    await(s, &d, VICTIM_READS);
+    sim_target_hang(s, 0, d.victim, true);
+    sim_target_hang(s, 0, d.fencer, false);
+    await(s, &d, VICTIM_IS_FENCED);
+    sim_net_split(s, 1U << d.fencer);
+    await(s, &d, FENCER_IS_FENCED);
+    sim_target_hang(s, 0, d.victim, false);
+    pass(s, 0, 3000);
+    sim_net_heal_all(s);
+    pass(s, 0, 8000);
+}
+
+static void void_names(struct sim *s)
+{
+    struct world_options o = draw(s, 1);
+
+    o.hosts = 4 + sim_below(s, 2);
+    o.cpg.two_node = false;
+    o.target.preempt_abort = true;
+    if (!begin(s, &o))
+        return;
+    for (uint32_t i = 0; i < 3 && !s->verdict.failed; i++)
+        void_names_once(s);
+    world_settle(s, SETTLE_S * SIM_S);
+}
+
 /* -- 6: two claim one volume ----------------------------------------------- */
 
 static void move(struct sim *s)
@@ -242,18 +348,6 @@ static void stuck_but_alive(struct sim *s)
 
 /* -- 5: grants and reports around a takeover ------------------------------- */
 
-/* The host that serves; 0: none. */
-static uint32_t coordinator(struct sim *s)
-{
-    for (uint32_t h = 1; h <= s->host_count; h++) {
-        struct node *n = world_node(s, h);
-
-        if (n && takeover_may_grant(&n->volume[0].takeover))
-            return h;
-    }
-    return 0;
-}
-
 /* Power fails at the coordinator when a grant of it is on its way. */
 static void crash_in_grant(struct sim *s)
 {
@@ -319,6 +413,7 @@ static void target_forgets(struct sim *s)
 const struct sim_scenario sim_scenarios[] = {
     {"late_twin", "a write lands after its repetition (F1)", late_twin},
     {"un_fence", "a fenced host registers again (F2)", un_fence},
+    {"void_names", "who fenced me is fenced: is its word void? (F2)", void_names},
     {"late_grant", "grants and reports around takeovers (F5)", late_grant},
     {"two_claimants", "views change during takeovers (F10)", two_claimants},
     {"split_several_luns", "splits, lost paths (F8)", split_several_luns},

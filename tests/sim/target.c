@@ -202,7 +202,11 @@ static void run_media(struct task *task)
         return;
     }
     if (task->command.op == SIM_READ) { /* a part now, a part later */
-        task->read_first = sim_below(t->sim, task->command.count + 1);
+        uint32_t count = task->command.count;
+
+        if (sim_chance(t->sim, 500)) /* among the blocks of nodes */
+            count = (uint32_t)min_u64(count, t->sim->host_count + 1);
+        task->read_first = sim_below(t->sim, count + 1);
         media_read(t, &task->command, 0, task->read_first);
     }
     task->state = TASK_RUNNING;
@@ -504,6 +508,18 @@ void sim_target_restart(struct sim *s, uint32_t lun)
     t->resets = 0;
     media_power_fails(t);
     pr_restart(t);
+}
+
+bool sim_is_reading(const struct sim *s, uint32_t lun, uint32_t host)
+{
+    list_for_each (node, &s->target[lun]->tasks) {
+        const struct task *task = container_of(node, struct task, node);
+
+        if (task->state == TASK_RUNNING && task->command.op == SIM_READ &&
+            task->session->host == host)
+            return true;
+    }
+    return false;
 }
 
 bool sim_can_land(const struct sim *s, uint32_t lun, uint32_t host, uint64_t id)

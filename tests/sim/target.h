@@ -155,6 +155,8 @@ const void *sim_block_bytes(const struct sim *s, uint32_t lun, uint32_t block,
 /* Some try of this write is on its way, queued or running, and not refused. */
 bool sim_can_land(const struct sim *s, uint32_t lun, uint32_t host,
                   uint64_t id);
+/* A READ of the host has seen a part of its blocks. */
+bool sim_is_reading(const struct sim *s, uint32_t lun, uint32_t host);
 bool sim_has_key(const struct sim *s, uint32_t lun, uint64_t key);
 uint32_t sim_reserved_type(const struct sim *s, uint32_t lun);
 

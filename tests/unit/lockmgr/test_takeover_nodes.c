@@ -90,11 +90,25 @@ static void a_claim_that_came_to_nothing_hides_no_coordinator(void)
     hear_epoch(TAKEOVER_EV_ANNOUNCED, 2, 8, true);
     CHECK_EQ(t.coordinator.node, 3);
     hear_epoch(TAKEOVER_EV_RESIGNED, 3, 9, false);
+    CHECK_EQ(t.coordinator.node, 2);
+    hear_epoch(TAKEOVER_EV_ANNOUNCED, 2, 7, true); /* F5 */
+    CHECK_EQ(fx.count, 0);
+    hear_epoch(TAKEOVER_EV_ANNOUNCED, 3, 10, false);
+    sees(0xb); /* node 3 leaves, before it opened */
+    CHECK_EQ(t.coordinator.node, 2);
+    hear_epoch(TAKEOVER_EV_RESIGNED, 2, 8, false);
+    CHECK_EQ(t.coordinator.node, 0);
+}
+
+static void who_comes_after_a_claim_that_came_to_nothing_follows_too(void)
+{
+    setup_as(4);
+    sees(0xf);
+    hear_epoch(TAKEOVER_EV_ANNOUNCED, 3, 9, false);
+    hear_epoch(TAKEOVER_EV_RESIGNED, 3, 9, false);
     hear_epoch(TAKEOVER_EV_ANNOUNCED, 2, 8, true);
     CHECK_EQ(t.coordinator.node, 2);
     CU_ASSERT_PTR_NOT_NULL(does(TAKEOVER_DO_REPORT));
-    hear_epoch(TAKEOVER_EV_ANNOUNCED, 2, 7, true); /* F5 */
-    CHECK_EQ(fx.count, 0);
 }
 
 /* -- condemned, and back --------------------------------------------------- */
@@ -157,6 +171,22 @@ static void a_claimant_is_not_pardoned(void)
     is_in(TAKEOVER_RESERVE_READ);
     sees(7);
     CU_ASSERT_FALSE(takeover_knows(&t, run_of(3)));
+}
+
+static void i11_who_is_in_the_view_and_fenced_is_told(void)
+{
+    struct lm_target target = {.run = run_of(3), .turn = LM_TURN_ALL};
+
+    setup();
+    node_block_name(&blocks.node[1], &target, FENCING_DONE);
+    sees(7);
+    claim_epoch();
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    CHECK_EQ(the(TAKEOVER_DO_TELL_FENCED).run.node, 3);
+    sees(3);
+    CU_ASSERT_PTR_NULL(does(TAKEOVER_DO_TELL_FENCED));
+    sees(7);
+    CHECK_EQ(the(TAKEOVER_DO_TELL_FENCED).run.node, 3);
 }
 
 /* What was granted after the report was sent is not in it. */
@@ -292,10 +322,12 @@ static const struct test tests[] = {
     TEST(f9_a_claimant_that_says_nothing_is_accused_not_fenced),
     TEST(who_claims_greets_whoever_comes_meanwhile),
     TEST(a_claim_that_came_to_nothing_hides_no_coordinator),
+    TEST(who_comes_after_a_claim_that_came_to_nothing_follows_too),
     TEST(who_is_back_as_it_was_is_heeded_again),
     TEST(who_is_back_as_another_run_is_fenced_as_the_one_before),
     TEST(who_is_back_while_its_fence_runs_is_not_pardoned),
     TEST(a_claimant_is_not_pardoned),
+    TEST(i11_who_is_in_the_view_and_fenced_is_told),
     TEST(a_report_from_before_the_absence_is_not_taken),
     TEST(a_report_names_the_view_of_the_announcement),
     TEST(a_move_closes_releases_and_names_the_heir),
