@@ -423,6 +423,10 @@ static void condemned(struct member_core *core)
         if (core->in.reason == CONDEMN_LOST && !core_is_lost(core, r))
             continue; /* it came back before the word was out */
         r->state = RECORD_CONDEMNED;
+        if (core_is_me(core, &r->id)) {
+            core->judge = core->in.from.node;
+            core->reason = core->in.reason;
+        }
     }
 }
 

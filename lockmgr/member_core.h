@@ -157,6 +157,8 @@ struct member_core {
     bool primary;         /* installed in a quorate ring, and whole since */
     unsigned grace_ticks; /* the lost are waited for: quorum is new */
     bool announce_due, announce_flying, install_flying, beat_flying;
+    uint32_t judge; /* who condemned us, that we know of; 0: nobody */
+    enum condemn_reason reason;
     unsigned patience_ticks; /* spent in JOINING while nothing happened */
     struct member_view view; /* as last told */
     struct member_view next_view;

@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lockmgr/member_settle.h"
 
+#include <stdio.h>
+
 #include "lockmgr/member_view.h"
 
 enum { PATIENCE = 2 }; /* times suspect: then a joiner founds a view itself */
@@ -338,6 +340,22 @@ static void tell_view(struct member_core *core, struct member_effects *fx)
     fx->view_changed = true;
 }
 
+static void expel(struct member_core *core, struct member_effects *fx)
+{
+    char why[160];
+
+    if (core->judge)
+        snprintf(why, sizeof why,
+                 "node %u has it that this incarnation is gone (%s): it must "
+                 "stop, and may come back as a new one",
+                 core->judge, condemn_reason_text(core->reason));
+    else
+        snprintf(why, sizeof why,
+                 "the others hold this incarnation for gone: it must stop, and "
+                 "may come back as a new one");
+    core_end(core, fx, MEMBER_EXPELLED, why);
+}
+
 /* What every event may have made necessary. */
 void core_settle(struct member_core *core, struct member_effects *fx)
 {
@@ -345,10 +363,7 @@ void core_settle(struct member_core *core, struct member_effects *fx)
 
     sweep(core);
     if (core->state != CORE_ENDED && core_is_dead(me))
-        core_end(
-            core, fx, MEMBER_EXPELLED,
-            "the others hold this incarnation for gone: it must stop, and may "
-            "come back as a new one");
+        expel(core, fx);
     if (core->state == CORE_JOINING || core->state == CORE_IN) {
         maybe_announce(core, fx);
         maybe_install(core, fx);
