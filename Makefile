@@ -48,7 +48,7 @@ LIBS     := -lfuse3 -laio -liscsi -lsqlite3 -ljansson -linih -ltirpc -lz \
 # -- what is built --------------------------------------------------------
 MAINS   := lunard/main_lunard.c lunard/main_lunar.c
 SRC     := $(filter-out $(MAINS),$(wildcard $(LAYERS:%=%/*.c)))
-XDR     := $(wildcard fs/*.x)
+XDR     := $(wildcard fs/*.x lunard/*.x)
 GEN_H   := $(XDR:%.x=$(B)/gen/%.h)
 GEN_C   := $(XDR:%.x=$(B)/gen/%_xdr.c)
 OBJ     := $(SRC:%.c=$(B)/%.o) $(GEN_C:%.c=%.o)

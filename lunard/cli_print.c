@@ -81,8 +81,8 @@ static void print_volume_rows(const json_t *volumes)
         puts("no volumes: add one with \"lunar volume add URL\"");
         return;
     }
-    printf("%-16s %-10s %10s %10s  %s\n", "VOLUME", "STATE", "SIZE", "FREE",
-           "LUN");
+    printf("%-16s %-10s %10s %10s  %-12s  %s\n", "VOLUME", "STATE", "SIZE",
+           "FREE", "COORDINATOR", "LUN");
     json_array_foreach (volumes, i, v) {
         char size[SIZE_TEXT_BYTES] = "-", room[SIZE_TEXT_BYTES] = "-";
 
@@ -90,8 +90,9 @@ static void print_volume_rows(const json_t *volumes)
             size_to_text(number_of(v, "size"), size);
             size_to_text(number_of(v, "free"), room);
         }
-        printf("%-16s %-10s %10s %10s  %s\n", text_of(v, "name"),
-               text_of(v, "state"), size, room, text_of(v, "url"));
+        printf("%-16s %-10s %10s %10s  %-12s  %s\n", text_of(v, "name"),
+               text_of(v, "state"), size, room, text_of(v, "coordinator"),
+               text_of(v, "url"));
         print_since(v);
         print_trouble(v);
     }
@@ -157,14 +158,34 @@ static void print_disk_rows(const json_t *disks)
     }
 }
 
+/* Of a cluster, or of a host alone: then there is nothing to tell. */
+static void print_node_rows(const json_t *result)
+{
+    const json_t *nodes = json_object_get(result, "nodes"), *node;
+    size_t i;
+
+    if (!json_object_get(json_array_get(nodes, 0), "node"))
+        return;
+    printf("%4s  %-16s %-8s %12s  %s\n", "NODE", "HOST", "STATE", "INCARNATION",
+           "ADDRESS");
+    json_array_foreach (nodes, i, node)
+        printf("%4llu  %-16s %-8s %12llu  %s\n",
+               (unsigned long long)number_of(node, "node"),
+               text_of(node, "name"), text_of(node, "state"),
+               (unsigned long long)number_of(node, "incarnation"),
+               text_of(node, "address"));
+    putchar('\n');
+}
+
 void print_status(const json_t *result)
 {
-    const json_t *node = json_array_get(json_object_get(result, "nodes"), 0);
-
-    printf("host %s, incarnation %llu, cluster %s, root %s\n\n",
-           text_of(node, "name"),
-           (unsigned long long)number_of(node, "incarnation"),
-           text_of(result, "cluster"), text_of(result, "root"));
+    printf("host %s, incarnation %llu, cluster %s%s, root %s\n\n",
+           text_of(result, "host"),
+           (unsigned long long)number_of(result, "incarnation"),
+           text_of(result, "cluster"),
+           is_set(result, "quorum") ? "" : " without quorum",
+           text_of(result, "root"));
+    print_node_rows(result);
     print_volume_rows(json_object_get(result, "volumes"));
     if (json_array_size(json_object_get(result, "vms")))
         putchar('\n');

@@ -29,18 +29,26 @@ static json_t *owned_disks(struct daemon *d)
     return disks;
 }
 
+static json_t *all_nodes(struct daemon *d)
+{
+    if (d->cluster)
+        return cluster_to_json(d->cluster);
+    return json_pack("[{s:s, s:s, s:I}]", "name", d->config.host_name, "state",
+                     "up", "incarnation", (json_int_t)d->host.incarnation);
+}
+
 static enum err run_status(struct control_call *call)
 {
     struct daemon *d = daemon_of(call);
-    json_t *node =
-        json_pack("{s:s, s:s, s:I}", "name", d->config.host_name, "state", "up",
-                  "incarnation", (json_int_t)d->host.incarnation);
 
     call->result = json_pack(
-        "{s:s, s:s, s:s, s:[o], s:o, s:o, s:o, s:[]}", "version", LUNAR_VERSION,
-        "cluster", d->config.cluster_name, "root", d->config.root, "nodes",
-        node, "volumes", volumes_to_json(d->volumes), "disks", owned_disks(d),
-        "vms", hotplug_vms_to_json(d->hotplug), "migrations");
+        "{s:s, s:s, s:s, s:I, s:s, s:b, s:o, s:o, s:o, s:o, s:[]}", "version",
+        LUNAR_VERSION, "cluster", d->config.cluster_name, "host",
+        d->config.host_name, "incarnation", (json_int_t)d->host.incarnation,
+        "root", d->config.root, "quorum",
+        !d->cluster || cluster_is_quorate(d->cluster), "nodes", all_nodes(d),
+        "volumes", volumes_to_json(d->volumes), "disks", owned_disks(d), "vms",
+        hotplug_vms_to_json(d->hotplug), "migrations");
     return call->result ? E_OK : E_NOMEM;
 }
 
@@ -107,6 +115,24 @@ static enum err run_volume_resume(struct control_call *call)
     if (!e)
         hotplug_retry(d->hotplug);
     return e;
+}
+
+static enum err run_volume_move(struct control_call *call)
+{
+    return volumes_move(daemon_of(call)->volumes, control_text(call, "name"),
+                        control_text(call, "to"), &call->why);
+}
+
+static enum err run_confirm_dead(struct control_call *call)
+{
+    struct daemon *d = daemon_of(call);
+
+    if (!d->cluster)
+        return diag_fail(&call->why, E_UNSUPPORTED,
+                         "this host is in no cluster: there is nobody to "
+                         "confirm");
+    return cluster_confirm_dead(d->cluster, control_text(call, "node"),
+                                &call->why);
 }
 
 static enum err run_volume_grow(struct control_call *call)
@@ -246,8 +272,10 @@ const struct control_command daemon_commands[] = {
     {"volume remove", run_volume_remove, {TEXT("name")}},
     {"volume pause",  run_volume_pause,  {TEXT("name")}},
     {"volume resume", run_volume_resume, {TEXT("name")}},
+    {"volume move",   run_volume_move,   {TEXT("name"), TEXT("to")}},
     {"volume grow",   run_volume_grow,   {TEXT("name")}},
     {"volume check",  run_volume_check,  {TEXT("name")}},
+    {"confirm-dead",  run_confirm_dead,  {TEXT("node")}},
     {"vm add",        run_vm_add,        {TEXT("vm"), OPTION("controllers")}},
     {"vm remove",     run_vm_remove,     {TEXT("vm")}},
     {"vm list",       run_vm_list,       NOTHING},

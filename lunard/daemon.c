@@ -201,7 +201,7 @@ static enum err start_mount(struct daemon *d, struct diag *why)
         .incarnation = d->host.incarnation,
         .fd = -1,
         .kept_fd = -1,
-        .cache_s = CACHE_S,
+        .cache_s = d->config.corosync ? 0 : CACHE_S,
     };
     enum err e;
 
@@ -214,7 +214,7 @@ static enum err start_mount(struct daemon *d, struct diag *why)
     return e ? e : keep_mount(d, why);
 }
 
-static enum err resume_mount(struct daemon *d, struct diag *why)
+static enum err resume(struct daemon *d, struct diag *why)
 {
     enum err e = d->adopted ? fs_fuse_resume(d->fuse) : E_OK;
 
@@ -227,6 +227,108 @@ static enum err resume_mount(struct daemon *d, struct diag *why)
     return e ? diag_fail(why, e, "%s: %s", d->config.root, err_text(e)) : E_OK;
 }
 
+/* Of a cluster its files are opened anew when this host is in it. */
+static enum err resume_mount(struct daemon *d, struct diag *why)
+{
+    return d->cluster ? E_OK : resume(d, why);
+}
+
+static enum err open_cluster(struct daemon *d, struct diag *why)
+{
+    struct cluster_args args = {
+        .config = &d->config,
+        .loop = d->loops[0],
+        .incarnation = d->host.incarnation,
+        .state_path = d->cluster_path,
+        .ear = &d->cluster_ear,
+    };
+
+    if (!d->config.corosync)
+        return E_OK;
+    state_path(d, "cluster.json", d->cluster_path);
+    memcpy(args.uuid, d->host.uuid, sizeof args.uuid);
+    return cluster_open(&args, &d->cluster, why);
+}
+
+/* Shared volumes are there, or are not any more. */
+static void volumes_came(void *arg)
+{
+    struct daemon *d = arg;
+    struct diag why = {0};
+    bool first = d->adopted && !d->resumed;
+    enum err e = E_OK;
+
+    d->resumed = true;
+    if (first)
+        e = resume(d, &why);
+    if (e)
+        log_error("%s", diag_text(&why, e));
+    hotplug_retry(d->hotplug);
+}
+
+static void run_reconcile(struct work *work)
+{
+    struct daemon *d = container_of(work, struct daemon, reconcile);
+
+    volumes_reconcile(d->volumes);
+}
+
+static void reconcile(struct daemon *d);
+
+static void reconciled(struct work *work)
+{
+    struct daemon *d = container_of(work, struct daemon, reconcile);
+
+    d->reconciling = false;
+    if (d->reconcile_again && !d->stopping)
+        reconcile(d);
+}
+
+/* On reactor 0: the table says something new. */
+static void reconcile(struct daemon *d)
+{
+    d->reconcile_again = d->reconciling;
+    if (d->reconciling || d->stopping)
+        return;
+    d->reconciling = true;
+    d->reconcile = (struct work){.run = run_reconcile, .done = reconciled};
+    cluster_work(d->cluster, &d->reconcile);
+}
+
+static void stop_reconciling(void *arg)
+{
+    struct daemon *d = arg;
+
+    d->stopping = true;
+    d->reconcile_again = d->reconciling;
+}
+
+/* No volume comes or goes by itself any more; and what would wait for a
+ * coordinator for ever is given up. */
+static void quiet_cluster(struct daemon *d)
+{
+    const struct timespec pause = {.tv_nsec = 10 * NS_PER_MS};
+
+    cluster_quit(d->cluster);
+    for (;;) {
+        cluster_run(d->cluster, stop_reconciling, d);
+        if (!d->reconcile_again)
+            return;
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void cluster_changed(struct cluster_ear *ear)
+{
+    reconcile(container_of(ear, struct daemon, cluster_ear));
+}
+
+/* When everything that may be asked for volumes is there. */
+static enum err join_cluster(struct daemon *d, struct diag *why)
+{
+    return d->cluster ? cluster_join(d->cluster, why) : E_OK;
+}
+
 static enum err start_volumes(struct daemon *d, struct diag *why)
 {
     struct volumes_args args = {
@@ -237,6 +339,9 @@ static enum err start_volumes(struct daemon *d, struct diag *why)
         .loop_count = d->reactor_count,
         .fuse = d->fuse,
         .keep = d->keep,
+        .cluster = d->cluster,
+        .came = volumes_came,
+        .came_arg = d,
     };
 
     state_path(d, "volumes.json", d->volumes_path);
@@ -274,11 +379,13 @@ static enum err start_control(struct daemon *d, struct diag *why)
 enum err daemon_start(struct daemon *d, struct diag *why)
 {
     static enum err (*const starts[])(struct daemon *, struct diag *) = {
-        claim_state,   guard_memory, start_reactors, start_mount,
-        start_volumes, resume_mount, start_hotplug,  start_control};
+        claim_state,   guard_memory,  start_reactors, open_cluster,
+        start_mount,   start_volumes, resume_mount,   start_hotplug,
+        start_control, join_cluster};
     enum err e = E_OK;
 
     d->lock_fd = -1;
+    d->cluster_ear.changed = cluster_changed;
     for (size_t i = 0; !e && i < ARRAY_LEN(starts); i++)
         e = starts[i](d, why);
     if (e) {
@@ -295,6 +402,8 @@ void daemon_stop(struct daemon *d)
     enum err e;
 
     control_stop(TAKE(d->control));
+    if (d->cluster)
+        quiet_cluster(d);
     e = hotplug_close(TAKE(d->hotplug), &why);
     if (e)
         log_error("%s", diag_text(&why, e));
@@ -303,6 +412,7 @@ void daemon_stop(struct daemon *d)
     if (d->fuse)
         fs_fuse_stop(TAKE(d->fuse));
     volumes_close(TAKE(d->volumes));
+    cluster_close(TAKE(d->cluster));
     while (d->reactor_count)
         reactor_stop(d->reactors[--d->reactor_count]);
     keep_free(TAKE(d->keep));

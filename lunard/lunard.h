@@ -6,7 +6,7 @@
  *   host.c          host.json: which host, which run
  *   daemon.c        start and stop everything, in order
  *   volumes.c       the volumes this host knows: LUN + coordinator + client
- *   table.c         the volumes that a cluster knows: the rules (pure)
+ *   cluster.c       the other hosts, and the volumes that they share: cluster.h
  *   files.c         a path below the root -> an open file with its handle
  *   control.c       the control socket          commands.c  what it can do
  *
@@ -21,6 +21,7 @@
 
 #include "base/loop.h"
 #include "hotplug/hotplug.h"
+#include "lunard/cluster.h"
 #include "lunard/config.h"
 #include "lunard/control.h"
 #include "lunard/host.h"
@@ -39,9 +40,17 @@ struct daemon {
     int lock_fd;      /* on the state directory: one daemon for each */
     char volumes_path[CONFIG_PATH_BYTES + 32]; /* state files */
     char vms_path[CONFIG_PATH_BYTES + 32];
+    char cluster_path[CONFIG_PATH_BYTES + 32];
     struct keep *keep; /* our end of the holder; NULL: there is none */
     bool adopted;      /* the mount is that of a process that was killed */
     int flusher_errno, lock_errno; /* of guarding our memory; 0: done */
+    struct cluster *cluster;       /* NULL: this host is alone */
+    struct cluster_ear cluster_ear;
+    /* The table is carried out by one cold thread at a time; all these on
+     * reactor 0, but for `resumed`. */
+    struct work reconcile;
+    bool reconciling, reconcile_again, stopping;
+    bool resumed; /* what waited at the mount goes on; of `reconcile` only */
     struct fs_fuse *fuse;
     struct volumes *volumes;
     struct hotplug_files files;

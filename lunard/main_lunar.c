@@ -61,6 +61,11 @@ const struct cli_command cli_commands[] = {
      {WORD("NAME", "name")}, cli_ask, NULL,
      "open a volume that is paused or Offline",
      "Disks that were attached from it are attached again."},
+    {"volume move",
+     {WORD("NAME", "name"), WORD("--to", "to")}, cli_ask, NULL,
+     "have another host coordinate a volume",
+     "To be said on the host that coordinates it now (\"lunar status\").  Its\n"
+     "users notice nothing.  A host that fails is replaced without this."},
     {"volume grow",
      {WORD("NAME", "name")}, cli_ask, NULL,
      "use what the LUN has grown by",
@@ -124,6 +129,11 @@ const struct cli_command cli_commands[] = {
      "disk stays and works.  virtio-scsi lets no guest refuse: a disk that is\n"
      "mounted there is gone like a pulled cable, so unmount it first.\n"
      "--force does not wait for the guest."},
+    {"confirm-dead",
+     {WORD("NODE", "node")}, cli_ask, NULL,
+     "say that a host that is missed is switched off",
+     "The last resort, when \"lunar status\" asks for it: a host that could\n"
+     "not be kept from the LUN otherwise.  If it is not off, data is lost."},
     {"cluster key",
      {TEXT("PATH", "path")}, cli_cluster_key, NULL,
      "make the secret that the hosts of a cluster share",

@@ -16,6 +16,7 @@
 enum { VOLUME_URL_BYTES = 1024, VOLUMES_MAX = 256 };
 
 struct volumes;
+struct cluster;
 struct volumes_args {
     const char *state_path; /* the list outlives the daemon */
     const char *host;
@@ -24,6 +25,11 @@ struct volumes_args {
     unsigned loop_count;
     struct fs_fuse *fuse; /* where volumes appear */
     struct keep *keep;    /* where ledgers outlive us; NULL: none do */
+    /* LUNs of targets are shared with its hosts; NULL: we are alone. */
+    struct cluster *cluster;
+    /* Shared volumes have come or gone: from a thread that may block. */
+    void (*came)(void *arg);
+    void *came_arg;
 };
 
 /* Read the list and open what can be opened; the rest is Offline, with the
@@ -32,6 +38,8 @@ struct volumes_args {
 MUST_CHECK enum err volumes_open(const struct volumes_args *args,
                                  struct volumes **ret_volumes,
                                  struct diag *why);
+/* What the cluster's table says, and nothing else, is shared and open here. */
+void volumes_reconcile(struct volumes *vols);
 /* Close every volume; the mount is gone and no file is open.  NULL is fine. */
 void volumes_close(struct volumes *vols);
 
@@ -51,6 +59,10 @@ MUST_CHECK enum err volumes_pause(struct volumes *vols, const char *name,
 /* Open a volume that is paused or Offline. */
 MUST_CHECK enum err volumes_resume(struct volumes *vols, const char *name,
                                    struct diag *why);
+/* Have another node coordinate it.  Errors: E_NOENT, E_UNSUPPORTED (it is this
+ * host's alone), E_VOL_OFFLINE, E_TIMEOUT. */
+MUST_CHECK enum err volumes_move(struct volumes *vols, const char *name,
+                                 const char *node, struct diag *why);
 /* Use what the LUN has grown by. */
 MUST_CHECK enum err volumes_grow(struct volumes *vols, const char *name,
                                  struct diag *why);

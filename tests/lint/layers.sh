@@ -48,8 +48,8 @@ find $layers tests bench -name '*.[ch]' 2>/dev/null | sort |
         split($1, me, "/")
         to = path
         sub(/\/.*/, "", to)
-        generated = path ~ /^fs\/[a-z_]*\.h$/ && exists("fs/" \
-            substr(path, 4, length(path) - 5) ".x")
+        generated = path ~ /^(fs|lunard)\/[a-z_]*\.h$/ && \
+            exists(substr(path, 1, length(path) - 1) "x")
     }
     !generated && !exists(path) {
         complain("no file " path " (paths start at the root of the tree)")
