@@ -359,10 +359,8 @@ static void expel(struct member_core *core, struct member_effects *fx)
 /* What every event may have made necessary. */
 void core_settle(struct member_core *core, struct member_effects *fx)
 {
-    struct member_record *me = core_my_record(core);
-
-    sweep(core);
-    if (core->state != CORE_ENDED && core_is_dead(me))
+    sweep(core); /* moves records */
+    if (core->state != CORE_ENDED && core_is_dead(core_my_record(core)))
         expel(core, fx);
     if (core->state == CORE_JOINING || core->state == CORE_IN) {
         maybe_announce(core, fx);

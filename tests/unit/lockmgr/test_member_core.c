@@ -67,6 +67,27 @@ static void who_dies_is_missing_until_it_is_declared_fenced(void)
     check_and_free(m);
 }
 
+/* The oldest of many are forgotten, which moves what stands behind them. */
+static void others_may_die_often(void)
+{
+    struct model *m = cluster(3);
+
+    for (int deaths = 0; deaths < 12; deaths++) {
+        uint32_t host = deaths % 2 ? 3 : 1;
+        uint64_t dead = model_incarnation(m, host);
+
+        model_kill(m, host);
+        model_settle(m);
+        model_ask(m, 2, EVENT_FENCED, host, dead);
+        model_settle(m);
+        CHECK_EQ(model_core(m, 2)->state, CORE_IN);
+        model_start(m, host);
+        model_settle(m);
+        CHECK_STR(model_view(m, 2), "quorate 1 2 3");
+    }
+    check_and_free(m);
+}
+
 static void who_says_goodbye_is_not_missing(void)
 {
     struct model *m = cluster(3);
@@ -539,6 +560,7 @@ static const struct test tests[] = {
     TEST(all_who_start_are_in_one_view),
     TEST(a_view_without_quorum_says_so),
     TEST(who_dies_is_missing_until_it_is_declared_fenced),
+    TEST(others_may_die_often),
     TEST(who_says_goodbye_is_not_missing),
     TEST(who_leaves_before_it_was_in_is_not_missing),
     TEST(a_side_without_quorum_decides_nothing),
