@@ -62,16 +62,27 @@ static void answer_later(struct ask *a, enum lun_answer answer)
     loop_post(a->guard->args.loop, &a->task);
 }
 
+static void ask_again(struct timer *t)
+{
+    struct ask *a = container_of(t, struct ask, again);
+
+    guard_ask(a->guard, a);
+}
+
 /* SAM-5: what met a unit attention, or was aborted by another nexus, was not
- * carried out: it is sent again. */
+ * carried out: it is sent again; so is what met BUSY, but not at once. */
 static void ask_done(struct lun_pr *pr, enum err e)
 {
     struct ask *a = container_of(pr, struct ask, pr);
 
-    if (e == E_AGAIN && ++a->tries < GUARD_TRIES_MAX && !a->guard->over)
-        guard_ask(a->guard, a);
-    else
+    if (e != E_AGAIN || ++a->tries == GUARD_TRIES_MAX || a->guard->over) {
         ask_end(a, answer_of(e));
+    } else if (a->tries < GUARD_TRIES_AT_ONCE) {
+        guard_ask(a->guard, a);
+    } else {
+        a->again.fire = ask_again;
+        loop_timer_set(a->guard->args.loop, &a->again, GUARD_AGAIN_MS);
+    }
 }
 
 /* Will the nexus be admitted, or something worse happen to it, soon? */

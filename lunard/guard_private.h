@@ -8,9 +8,10 @@
 #include "base/list.h"
 
 enum {
-    GUARD_TRIES_MAX = 30, /* of a question that meets unit attentions */
-    GUARD_WORDS = WORD_FENCED + 1,
-    GUARD_ASK_BYTES = 4096 /* what is written to the LUN at a time */
+    GUARD_TRIES_AT_ONCE = 8, /* of a question that meets unit attentions */
+    GUARD_TRIES_MAX = 30,    /* … or BUSY */
+    GUARD_AGAIN_MS = 50,
+    GUARD_WORDS = WORD_FENCED + 1
 };
 
 struct ask;
@@ -21,6 +22,7 @@ typedef void answered_fn(struct ask *a, enum lun_answer answer);
 struct ask {
     struct list node; /* guard.pending */
     struct task task; /* to answer later what cannot be sent */
+    struct timer again;
     struct lun_pr pr;
     struct guard *guard;
     uint32_t ticket, tries;
