@@ -101,6 +101,8 @@ void takeover_wait_in(struct takeover *t, enum takeover_state state)
 void takeover_start_timer(struct takeover *t, struct takeover_effects *fx)
 {
     t->timer = true;
+    for (uint32_t i = 0; i < LM_NODES_MAX; i++)
+        t->peer[i].timed = peer_live_run(t, i + 1).node != 0;
     takeover_tell(t, fx, TAKEOVER_DO_START_TIMER);
 }
 

@@ -164,6 +164,7 @@ struct takeover_peer {
     uint64_t since_view;          /* it is in the view, without a break */
     uint64_t resigned;            /* the highest epoch that it gave up */
     bool confirmed;               /* in HELD_CONFIRM */
+    bool timed;                   /* it was in when the timer was started */
     bool confirm_dead;            /* the operator's word, not yet written */
     uint64_t key;                 /* as it reported; 0: all redirected */
 };

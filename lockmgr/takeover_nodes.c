@@ -271,7 +271,8 @@ void takeover_on_suspect(struct takeover *t, const struct takeover_event *ev,
     }
     for (struct lm_run run = peer_owing(t, 1); run.node;
          run = peer_owing(t, run.node + 1))
-        takeover_tell(t, fx, TAKEOVER_DO_ACCUSE)->run = run;
+        if (peer_of(t, run.node)->timed) /* else it has just come */
+            takeover_tell(t, fx, TAKEOVER_DO_ACCUSE)->run = run;
     takeover_start_timer(t, fx);
 }
 

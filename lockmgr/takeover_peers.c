@@ -144,7 +144,7 @@ bool peers_take_view(struct takeover *t, const struct lm_view *view)
 
         peer_of(t, node)->confirmed = false;
         if (!is) {
-            peer_of(t, node)->reported = false;
+            peer_of(t, node)->reported = peer_of(t, node)->timed = false;
             peer_of(t, node)->since_view = view->id;
         }
         if (!was || is)

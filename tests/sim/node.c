@@ -158,6 +158,15 @@ static void note_missing(struct node *n, uint64_t members)
             n->missing[h] = 0; /* back as it was: nobody had decided */
 }
 
+/* A node uses LUNs from when it is in a view with quorum. */
+static void come_in(struct node *n)
+{
+    for (uint32_t lun = 0; lun < SIM_LUNS_MAX && !n->was_in; lun++)
+        if (n->host->sim->target[lun])
+            lun_login(&n->volume[lun]);
+    n->was_in = true;
+}
+
 /* What cpg, quorum or an accusation changed: the same for all who heard it. */
 static void new_view(struct node *n)
 {
@@ -179,6 +188,8 @@ static void new_view(struct node *n)
               members << 1, n->view.quorate ? ", quorate" : "");
     for (uint32_t h = 1; h <= hosts; h++)
         n->view.incarnation[h - 1] = n->cpg.run[h];
+    if (n->view.quorate)
+        come_in(n);
     if (members == (bit(hosts + 1) - 1)) {
         n->full_members = members;
         for (uint32_t lun = 0; lun < SIM_LUNS_MAX; lun++)
@@ -397,6 +408,8 @@ static void start(struct sim_host *h)
         work_start(v);
     }
     n->full_members = bit(s->host_count + 1) - 1;
+    if (work_options(s)->eager)
+        come_in(n);
     sim_cpg_join(h);
     sim_post(s, &n->beat, sim_between(s, 1, NODE_BEAT_MS * SIM_MS), h->number,
              fire_beat);

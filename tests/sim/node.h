@@ -173,6 +173,7 @@ struct node {
     uint64_t heard;  /* bit (host - 1): its TABLE of this base came */
     uint64_t silent; /* … it is not waited for */
     bool primary;    /* the view was made where there is quorum */
+    bool was_in;     /* once in a view with quorum */
     uint64_t accused[SIM_SENDERS]; /* incarnations up to this are out */
     uint64_t heard_ns[SIM_SENDERS];
     uint64_t paths[SIM_LUNS_MAX]; /* bit (host - 1): it was admitted there */
@@ -192,6 +193,9 @@ struct world_options {
     struct sim_cpg_options cpg;
     struct sim_net_options net;
     bool work; /* disks are written */
+    /* A run registers before membership has it: the others take it for a
+     * stranger and may fence it.  It costs a run, no promise. */
+    bool eager;
 };
 
 /* Hosts up, LUNs reserved by whom takes them over first, disks written. */
@@ -224,6 +228,7 @@ void shell_message(struct volume *v, const struct node_message *m);
 
 /* -- node_lun.c ------------------------------------------------------------ */
 void lun_start(struct volume *v);
+void lun_login(struct volume *v); /* the first time */
 /* Now and then: a session that broke is made anew. */
 void lun_beat(struct volume *v);
 void lun_ask(struct volume *v, struct ask *a); /* allocated by the caller */
@@ -257,6 +262,7 @@ void work_serves(struct volume *v);
 void work_release(struct volume *v, const struct lm_target *target);
 void work_check(struct sim *s);
 uint64_t work_grants(struct sim *s); /* sent so far */
+const struct world_options *work_options(const struct sim *s);
 /* Do all of `members` (bit host - 1) carry, know one coordinator, and is each
  * disk written? */
 bool work_gets_on(struct sim *s, uint64_t members, uint64_t since_ns,

@@ -535,5 +535,9 @@ void lun_start(struct volume *v)
                               .cluster = NODE_CLUSTER,
                               .type = LM_EXCLUSIVE_ACCESS_REGISTRANTS,
                           });
+}
+
+void lun_login(struct volume *v)
+{
     login(v, sim_between(v->node->host->sim, 1, 50 * SIM_MS));
 }

@@ -14,6 +14,7 @@ static struct world_options draw(struct sim *s, uint32_t luns)
         .hosts = 2 + sim_below(s, 3),
         .luns = luns,
         .work = true,
+        .eager = sim_chance(s, 300),
     };
 
     o.target.new_nexus_each_login = sim_chance(s, 300);
@@ -177,9 +178,21 @@ static bool reads(const struct node *n)
     return n && n->volume[0].nexus.state == NEXUS_READING;
 }
 
-static bool is_fenced(struct sim *s, uint32_t host, uint64_t run)
+/* Does a node block say that the fence of it is done? */
+static bool is_recorded(const struct sim *s, uint32_t host, uint64_t run)
 {
-    return sim_is_fenced(s, 0, host, run);
+    for (uint32_t h = 1; h <= s->host_count; h++) {
+        const struct node_block *b;
+        size_t length;
+
+        b = sim_block_bytes(s, 0, NODE_BLOCKS_AT + h, &length);
+        if (length == sizeof *b &&
+            b->fencing[host - 1].state != FENCING_NAMED &&
+            b->fencing[host - 1].turn == LM_TURN_ALL &&
+            b->fencing[host - 1].run.incarnation >= run)
+            return true;
+    }
+    return false;
 }
 
 enum awaited { FENCE_ENDS, VICTIM_READS, VICTIM_IS_FENCED, FENCER_IS_FENCED };
@@ -196,8 +209,8 @@ static bool has_come(struct sim *s, const struct duel *d, enum awaited what)
     case VICTIM_READS:
         return reads(world_node(s, d->victim)) &&
                sim_is_reading(s, 0, d->victim);
-    case VICTIM_IS_FENCED: return is_fenced(s, d->victim, d->victim_run);
-    case FENCER_IS_FENCED: return is_fenced(s, d->fencer, d->fencer_run);
+    case VICTIM_IS_FENCED: return is_recorded(s, d->victim, d->victim_run);
+    case FENCER_IS_FENCED: return is_recorded(s, d->fencer, d->fencer_run);
     }
     return false;
 }
@@ -387,6 +400,42 @@ static void late_grant(struct sim *s)
     world_settle(s, SETTLE_S * SIM_S);
 }
 
+/* -- who comes while another coordinates ----------------------------------- */
+
+/* Nobody is fenced but who ended: each host that was not crashed here goes on
+ * with its run. */
+static void joiners(struct sim *s)
+{
+    struct world_options o = draw(s, 1);
+    uint64_t run[SIM_SENDERS];
+
+    o.hosts = 3 + sim_below(s, 3);
+    o.cpg.two_node = false;
+    o.cpg.token_ns = 300 * SIM_MS;
+    o.net.reset_permille = 0;
+    o.net.long_permille = 200; /* announcements are late */
+    o.net.long_delay_ns = 2 * SIM_S;
+    o.target.long_ns = 50 * SIM_MS;
+    o.eager = false;
+    if (!begin(s, &o))
+        return;
+    for (uint32_t h = 1; h <= o.hosts; h++)
+        run[h] = s->host[h].run;
+    for (uint32_t i = 0; i < 8 && !s->verdict.failed; i++) {
+        uint32_t host = any_host(s);
+
+        sim_host_crash(&s->host[host], sim_chance(s, 500));
+        pass(s, 0, 6000);
+        sim_host_start(&s->host[host]);
+        run[host] = s->host[host].run;
+        pass(s, 0, 4000);
+    }
+    world_settle(s, SETTLE_S * SIM_S);
+    for (uint32_t h = 1; h <= o.hosts && !s->verdict.failed; h++)
+        if (s->host[h].run != run[h])
+            sim_fail(s, "progress", "h%u was fenced for nothing", h);
+}
+
 /* -- F12: the target forgets ----------------------------------------------- */
 
 static void target_forgets(struct sim *s)
@@ -418,6 +467,7 @@ const struct sim_scenario sim_scenarios[] = {
     {"two_claimants", "views change during takeovers (F10)", two_claimants},
     {"split_several_luns", "splits, lost paths (F8)", split_several_luns},
     {"stuck_but_alive", "listed, but takes no steps (F9)", stuck_but_alive},
+    {"joiners", "hosts come while another coordinates", joiners},
     {"target_forgets", "the target restarts (F12)", target_forgets},
 };
 /* clang-format on */

@@ -191,6 +191,11 @@ void work_granted(struct volume *v, const struct node_message *m)
     next_write(w);
 }
 
+const struct world_options *work_options(const struct sim *s)
+{
+    return &((const struct work *)s->world)->options;
+}
+
 uint64_t work_grants(struct sim *s)
 {
     return work_of(s)->grants;

@@ -378,6 +378,21 @@ static void f9_who_owes_a_report_is_accused_not_released(void)
     is_in(TAKEOVER_STRANGERS);
 }
 
+static void f9_who_has_just_come_is_not_accused(void)
+{
+    setup();
+    memset(&blocks.node[2], 0, sizeof blocks.node[2]);
+    listed_count--; /* node 3 has not come yet */
+    sees(3);
+    come_to_reports();
+    sees(7);
+    hear_of(TAKEOVER_EV_REPORTED, 2);
+    hear(TAKEOVER_EV_SUSPECT);
+    CU_ASSERT_PTR_NULL(does(TAKEOVER_DO_ACCUSE));
+    hear(TAKEOVER_EV_SUSPECT);
+    CHECK_EQ(the(TAKEOVER_DO_ACCUSE).run.node, 3);
+}
+
 static void f9_a_coordinator_whose_lun_fails_hands_over(void)
 {
     serve_three();
@@ -487,6 +502,7 @@ static const struct test tests[] = {
     TEST(i14_a_client_caches_when_its_coordinator_is_sure),
     TEST(f27_without_quorum_nothing_is_served),
     TEST(f9_who_owes_a_report_is_accused_not_released),
+    TEST(f9_who_has_just_come_is_not_accused),
     TEST(f9_a_coordinator_whose_lun_fails_hands_over),
     TEST(f12_the_fenced_are_confirmed_dead_after_the_reservation_was_gone),
     TEST(f12_who_runs_again_need_not_be_confirmed_dead),
