@@ -18,13 +18,14 @@
 #define LIVE(n) (view[n] & ~missing[n] & ~recorded[n])
 #define HAS_COORDINATOR(n) \
     (coordinator[n] != NOBODY && HAS(LIVE(n), coordinator[n]))
-/* A host that has just come asks the members who coordinates. */
+/* Nobody claims beside a claim that a live run holds and has not resigned: a
+ * host that has just come waits for that run to announce itself. */
 #define IS_FREE(n, m) \
-    (!SEES(n, m) || coordinator[m] == NOBODY || !HAS(LIVE(n), coordinator[m]))
+    (m == n || !block_held[m] || HAS(passed[n], m) || \
+     !HAS(LIVE(n), ID(m, block_inc[m])))
 #define IS_ELECTED(n) \
     (QUORATE(n) && !HAS_COORDINATOR(n) && IS_FIRST(n) && \
-     (coordinator[n] != NOBODY || \
-      (IS_FREE(n, 0) && IS_FREE(n, 1) && IS_FREE(n, 2))))
+     IS_FREE(n, 0) && IS_FREE(n, 1) && IS_FREE(n, 2))
 
 /* The latest run in a set; a fence of it covers those of its node before. */
 inline last_of(set, ret_id)
@@ -111,6 +112,7 @@ inline forget_all(n)
     view[n] = 0;
     passed[n] = 0;
     missing[n] = 0;
+    away[n] = 0;
     recorded[n] = 0;
     victim[n] = 0;
     reported[n] = 0;
@@ -228,6 +230,7 @@ inline fence_name(n)
 inline fence_begin(n)
 {
     last_of(missing[n], victim[n]);
+    away[n] = away[n] & ~COVERED(victim[n]);
 #ifndef BREAK_NAME_LATE
     fence_name(n);
 #endif
@@ -278,6 +281,7 @@ inline fence_record(n)
     fenced = fenced | COVERED(victim[n]);
     recorded[n] = recorded[n] | COVERED(victim[n]);
     missing[n] = missing[n] & ~COVERED(victim[n]);
+    away[n] = away[n] & missing[n];
     victim[n] = 0;
     fn[n] = FENCE_NEW;
     release_fenced(n)
@@ -351,7 +355,6 @@ inline takeover_claim(n)
 
 inline takeover_condemn(n)
 {
-    read_second(n);
 #ifdef BREAK_STRANGERS
     missing[n] = 0; /* forgets who has left its view */
 #endif
@@ -360,7 +363,11 @@ inline takeover_condemn(n)
         (fenced_now & ~BIT(ME(n))) | /* fences that somebody has begun */
         CONDEMNED(n, FIRST_OTHER(n), read_inc[n], read_held[n]) |
         CONDEMNED(n, SECOND_OTHER(n), block_inc[SECOND_OTHER(n)],
-                  block_held[SECOND_OTHER(n)])) & ~recorded[n]
+                  block_held[SECOND_OTHER(n)])) & ~recorded[n];
+    away[n] = (away[n] | (missing[n] & ~view[n])) &
+        ~(fenced_now | BIT(ID(FIRST_OTHER(n), read_inc[n])) * read_held[n] |
+          BIT(ID(SECOND_OTHER(n), block_inc[SECOND_OTHER(n)])) *
+              block_held[SECOND_OTHER(n)])
 }
 
 inline takeover_check(n)
@@ -369,9 +376,17 @@ inline takeover_check(n)
     :: !IS_HIGHEST(n) && YIELDS(n) -> give_up(n)
     :: !IS_HIGHEST(n) && !YIELDS(n) -> takeover_read(n)
     :: else ->
-        printf("host %d: has read all again\n", n);
-        takeover_condemn(n);
-        tk[n] = TAKEOVER_LISTING
+        read_second(n);
+        if
+        :: !void_now || has_read_twice[n] ->
+            printf("host %d: has read all again\n", n);
+            takeover_condemn(n);
+            tk[n] = TAKEOVER_LISTING;
+            has_read_twice[n] = 0
+        :: else ->
+            printf("host %d: a fenced one has named, reads again\n", n);
+            has_read_twice[n] = 1
+        fi
     fi;
     forget_read(n)
 }
@@ -380,6 +395,7 @@ inline takeover_check(n)
 inline takeover_list(n)
 {
 #ifndef BREAK_STRANGERS
+    away[n] = away[n] | (keys & ~LIVE(n) & ~recorded[n] & ~missing[n]);
     missing[n] = missing[n] | (keys & ~LIVE(n) & ~recorded[n]);
 #endif
     tk[n] = TAKEOVER_FENCING
@@ -408,6 +424,7 @@ inline takeover_open(n)
 inline takeover_strangers(n)
 {
 #ifndef BREAK_STRANGERS
+    away[n] = away[n] | (keys & ~LIVE(n) & ~missing[n]);
     missing[n] = missing[n] | (keys & ~LIVE(n));
 #endif
     if

@@ -36,6 +36,7 @@ inline lose(n, id)
 {
     printf("host %d: run %d has left my view\n", n, id);
     view[n] = view[n] & ~BIT(id);
+    away[n] = away[n] | (BIT(id) & ~missing[n] & ~recorded[n]);
     missing[n] = missing[n] | (BIT(id) & ~recorded[n]);
     reported[n] = reported[n] & ~BIT(id);
     passed[n] = 0;
@@ -66,6 +67,9 @@ inline join(n, m)
     if
     :: !SEES(n, m) ->
         view[n] = view[n] | BIT(ME(m));
+        /* condemned only for having left: pardoned */
+        missing[n] = (HAS(away[n], ME(m)) && QUORATE(n) ->
+            missing[n] & ~BIT(ME(m)) : missing[n]);
         passed[n] = 0;
         tk[n] = (tk[n] == TAKEOVER_STRANGERS -> TAKEOVER_REPORTING : tk[n])
     :: else

@@ -30,6 +30,7 @@ mtype:handle hs[HOSTS];
 SET view[HOSTS];     /* who is in, as this host was last told */
 byte passed[HOSTS];  /* nodes that gave up or resigned in this view */
 SET missing[HOSTS];  /* condemned: to be fenced, once this host coordinates */
+SET away[HOSTS];     /* … only for not being in the view */
 SET recorded[HOSTS]; /* fences that are done, as this host knows */
 byte victim[HOSTS];  /* whom it is fencing */
 SET reported[HOSTS]; /* who reported to this coordinator */
