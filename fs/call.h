@@ -8,6 +8,8 @@
 #include "base/loop.h"
 #include "fs/proto.h"
 
+#include <pthread.h>
+
 /* Ownership: the caller's, from fs_link_send() to `done`; what request points
  * at stays alive as long.  The reply's arrays are heap; fs_call_fini() frees
  * them.  `done` runs on the loop that sent. */
@@ -58,20 +60,58 @@ void fs_call_fini(struct fs_call *call);
 void fs_calls_take(struct list *from, const struct fs_link *via,
                    struct list *to);
 
+/* A message about locks on its way; heap. */
+struct fs_lock_note {
+    fs_lock_request request;
+    /* private to the link */
+    struct task task;
+    void *to;
+    struct fs_sender from;
+    struct list link;
+};
+void fs_lock_note_free(struct fs_lock_note *note);
+
 struct fs_link_ops {
     void (*send)(struct fs_link *link, struct fs_call *call);
+    /* One way; it may get lost, and then `ready` comes.  Ownership: takes the
+     * note.  Context: any thread; does not block. */
+    void (*lock)(struct fs_link *link, struct fs_lock_note *note);
 };
 struct fs_link {
     const struct fs_link_ops *ops;
+    struct fs_sender self; /* who sends over it */
+    pthread_mutex_t ear;   /* held while one of the following runs */
     /* Set by the client before it sends: the coordinator takes a layout back.
      * Context: any thread; does not block. */
     void (*recall)(struct fs_link *link, const fs_recall *recall);
     /* Add to an empty report what the client has, from *cursor (0 at first)
      * on; report->last: that is all.  Errors: E_NOMEM.  Context: as recall. */
-    enum err (*report)(struct fs_link *link, uint64_t *cursor,
+    enum err (*report)(struct fs_link *link, uint64_t epoch, uint64_t *cursor,
                        fs_report_args *report);
+    /* The coordinator says something about locks.  Context: as recall. */
+    void (*lock_answered)(struct fs_link *link, const fs_lock_answer *answer);
+    /* The coordinator is reached, for the first time or again: what was sent
+     * about locks may be lost.  And: it is not reached; for good, if `e`.
+     * Not told by a link that ends in this process.  Context: as recall. */
+    void (*ready)(struct fs_link *link);
+    void (*lost)(struct fs_link *link, enum err e);
     void *user;
 };
+
+/* For those who make links: their side of it.  Who does not listen is not
+ * told. */
+void fs_link_init(struct fs_link *link, const struct fs_link_ops *ops,
+                  const struct fs_sender *self);
+void fs_link_fini(struct fs_link *link);
+void fs_link_recall(struct fs_link *link, const fs_recall *recall);
+/* Who does not listen has nothing. */
+MUST_CHECK enum err fs_link_report(struct fs_link *link, uint64_t epoch,
+                                   uint64_t *cursor, fs_report_args *report);
+void fs_link_lock_answered(struct fs_link *link, const fs_lock_answer *answer);
+void fs_link_ready(struct fs_link *link);
+void fs_link_lost(struct fs_link *link, enum err e);
+/* For the client that ends: nothing is told any more. */
+void fs_link_deafen(struct fs_link *link);
 
 /* Send; `done` runs exactly once, later.  A link that is broken answers with
  * reply.error.  The link fills the header of the request (I7).

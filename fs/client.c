@@ -467,12 +467,39 @@ struct fs_link *fs_client_link(struct fs_client *client)
 
 /* -- birth and death ------------------------------------------------------- */
 
+static void lock_answered(struct fs_link *link, const fs_lock_answer *answer)
+{
+    const struct fs_client *c = link->user;
+
+    fs_locks_answered(c->locks, answer);
+}
+
+static void link_ready(struct fs_link *link)
+{
+    const struct fs_client *c = link->user;
+
+    fs_locks_ready(c->locks);
+}
+
+static void link_lost(struct fs_link *link, enum err e)
+{
+    const struct fs_client *c = link->user;
+
+    fs_locks_lost(c->locks, e);
+}
+
+void fs_client_hold(struct fs_client *client, bool held)
+{
+    fs_locks_hold(client->locks, held);
+}
+
 static void client_freep(struct fs_client **client)
 {
     struct fs_client *c = *client;
 
     if (!c)
         return;
+    fs_locks_free(c->locks);
     fs_pieces_fini(c);
     pthread_mutex_destroy(&c->files_mutex);
     pthread_mutex_destroy(&c->gate_mutex);
@@ -494,9 +521,6 @@ enum err fs_client_new(const struct fs_client_args *args,
     pthread_mutex_init(&c->gate_mutex, NULL);
     c->lun = args->lun;
     c->link = args->link;
-    c->link->user = c;
-    c->link->recall = fs_client_recalled;
-    c->link->report = fs_client_report;
     c->loop = args->loop;
     c->ledger = args->ledger;
     c->clock = args->clock ? args->clock : clock_system();
@@ -510,20 +534,36 @@ enum err fs_client_new(const struct fs_client_args *args,
     for (size_t i = 0; i < FILE_BUCKETS; i++)
         list_init(&c->files[i]);
     e = fs_pieces_init(c, args->pieces ? args->pieces : PIECES_DEFAULT);
+    if (!e)
+        e = fs_locks_new(c->link, c->loop, &c->locks);
     if (e)
         return e;
+    c->link->user = c;
+    c->link->recall = fs_client_recalled;
+    c->link->report = fs_client_report;
+    c->link->lock_answered = lock_answered;
+    c->link->ready = link_ready;
+    c->link->lost = link_lost;
     *ret_client = TAKE(c);
     return E_OK;
 }
 
 /* The timer is the loop's thread's to cancel; a commit of what was closed
- * since may be under way yet. */
+ * since may be under way yet, and so may be rights on their way back. */
 struct farewell {
-    struct task task;
+    struct task task, locks_task;
     struct fs_client *client;
     bool said;
     sem_t heard;
 };
+
+static void locks_left(struct task *task)
+{
+    struct farewell *f = container_of(task, struct farewell, locks_task);
+
+    f->said = true;
+    sem_post(&f->heard);
+}
 
 static void say_farewell(struct task *task)
 {
@@ -533,15 +573,14 @@ static void say_farewell(struct task *task)
     if (f->client->backgrounds)
         return; /* the last one posts it again */
     loop_timer_cancel(f->client->loop, &f->client->commit_timer);
-    f->client->link->recall = NULL; /* it has nothing any more */
-    f->client->link->report = NULL;
-    f->said = true;
-    sem_post(&f->heard);
+    fs_locks_leave(f->client->locks, &f->locks_task);
 }
 
 void fs_client_free(struct fs_client *client)
 {
-    struct farewell f = {.task.run = say_farewell, .client = client};
+    struct farewell f = {.task.run = say_farewell,
+                         .locks_task.run = locks_left,
+                         .client = client};
 
     if (!client)
         return;
@@ -554,5 +593,6 @@ void fs_client_free(struct fs_client *client)
             ASSERT(errno == EINTR);
     sem_destroy(&f.heard);
     ASSERT(client->file_count == 0);
+    fs_link_deafen(client->link);
     client_freep(&client);
 }

@@ -7,6 +7,7 @@
  *   client_space.c   truncate, allocate, punch, zero, seek
  *   client_layout.c  getting layouts, and giving them up on recall (I5)
  *   client_store.c   a file as a store     client_path.c  by path, blocking
+ *   client_locks.c   byte-range locks
  *   client_map.c     where blocks are      client_range.c  who is busy where
  *   client_recover.c    what a killed predecessor promised (ledger.h)
  *
@@ -20,6 +21,7 @@
 #ifndef LUNAR_FS_CLIENT_H
 #define LUNAR_FS_CLIENT_H
 
+#include "fs/client_locks.h"
 #include "fs/client_map.h"
 #include "fs/client_range.h"
 #include "fs/fs.h"
@@ -70,7 +72,8 @@ struct fs_client {
     struct loop *loop;
     struct clock *clock;
     uint64_t commit_ms;
-    struct fs_ledger *ledger;  /* NULL: none */
+    struct fs_ledger *ledger; /* NULL: none */
+    struct fs_locks *locks;
     struct timer commit_timer; /* loop's thread */
     struct task commit_task, urgent_task;
     unsigned backgrounds;  /* commits under way; loop's thread */
@@ -203,8 +206,8 @@ void fs_io_recall(struct fs_io *io);
 /* fs_link.recall of the client's link. */
 void fs_client_recalled(struct fs_link *link, const fs_recall *recall);
 /* fs_link.report of the same. */
-enum err fs_client_report(struct fs_link *link, uint64_t *cursor,
-                          fs_report_args *report);
+enum err fs_client_report(struct fs_link *link, uint64_t epoch,
+                          uint64_t *cursor, fs_report_args *report);
 
 /* -- client_commit.c ------------------------------------------------------- */
 

@@ -297,10 +297,9 @@ static void report_file(struct fs_file *f, fs_report_args *report)
 }
 
 /* As many whole buckets of the table as there is room for. */
-enum err fs_client_report(struct fs_link *link, uint64_t *cursor,
-                          fs_report_args *report)
+static enum err report_files(struct fs_client *c, uint64_t *cursor,
+                             fs_report_args *report)
 {
-    struct fs_client *c = link->user;
     size_t max;
 
     pthread_mutex_lock(&c->files_mutex);
@@ -325,6 +324,21 @@ enum err fs_client_report(struct fs_link *link, uint64_t *cursor,
     pthread_mutex_unlock(&c->files_mutex);
     report->last = true;
     return E_OK;
+}
+
+enum err fs_client_report(struct fs_link *link, uint64_t epoch,
+                          uint64_t *cursor, fs_report_args *report)
+{
+    struct fs_client *c = link->user;
+    bool last_lock = false;
+    enum err e = *cursor ? E_OK : fs_locks_epoch(c->locks, epoch);
+
+    if (!e)
+        e = fs_locks_report(c->locks, report, &last_lock);
+    if (!e)
+        e = report_files(c, cursor, report);
+    report->last &= last_lock;
+    return e;
 }
 
 /* Noted, and seen to on the client's own loop.  The last word counts, as it is

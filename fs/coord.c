@@ -169,6 +169,7 @@ static enum err job_forget(struct fs_coord *c, struct coord_job *job)
         return E_VOL_OFFLINE;
     }
     share_forget(c->meta, who);
+    coord_locks_forget(c, who);
     coord_share(c);
     return E_OK;
 }
@@ -230,7 +231,18 @@ static void link_send(struct fs_link *link, struct fs_call *call)
     loop_post(s->coord->loop, &call->task);
 }
 
-static const struct fs_link_ops link_ops = {.send = link_send};
+static void link_lock(struct fs_link *link, struct fs_lock_note *note)
+{
+    struct coord_session *s = container_of(link, struct coord_session, link);
+
+    note->to = s->coord;
+    note->from = s->who;
+    note->task.run = coord_locks_receive;
+    loop_post(s->coord->loop, &note->task);
+}
+
+static const struct fs_link_ops link_ops = {.send = link_send,
+                                            .lock = link_lock};
 
 static void session_cut(struct task *task)
 {
@@ -246,13 +258,17 @@ static void session_cut(struct task *task)
 /* Behind its cut. */
 static void session_free(struct task *task)
 {
-    free(container_of(task, struct coord_session, leave_task));
+    struct coord_session *s =
+        container_of(task, struct coord_session, leave_task);
+
+    fs_link_fini(&s->link);
+    free(s);
 }
 
 static void session_enter(struct fs_coord *c, struct coord_session *s,
                           const struct fs_sender *who)
 {
-    s->link.ops = &link_ops;
+    fs_link_init(&s->link, &link_ops, who);
     s->cut_task.run = session_cut;
     s->leave_task.run = session_free;
     s->coord = c;
@@ -265,6 +281,7 @@ static void session_enter(struct fs_coord *c, struct coord_session *s,
 static void coord_free(struct fs_coord *c)
 {
     reactor_stop(c->reactor);
+    fs_link_fini(&c->local.link);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->changed);
     free(c);
@@ -308,6 +325,7 @@ static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
     list_init(&c->inbox);
     list_init(&c->parked);
     list_init(&c->early);
+    list_init(&c->lock_notes);
     list_init(&c->jobs);
     list_init(&c->kept);
     pthread_mutex_init(&c->lock, NULL);

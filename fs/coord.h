@@ -5,6 +5,9 @@
  *   after each batch: checkpoint, another metadata chunk, one slice of an
  *   orphan, freed space through its discards        (coord_clean.c)
  *
+ * Beside them, between any two tasks of the thread: locks, which are in memory
+ * only (coord_locks.c).
+ *
  * A metadata write or flush that fails takes the coordinator offline: nobody is
  * told anything but E_VOL_OFFLINE any more, and the claim is not released; who
  * opens the volume next finds out what happened (F14).
@@ -17,6 +20,7 @@
 #include "fs/space.h"
 
 #include "base/loop.h"
+#include "lockmgr/lockmgr.h"
 
 #include <pthread.h>
 
@@ -70,6 +74,9 @@ struct fs_coord {
     struct list jobs;
     struct task work;
     bool work_posted, working;
+    struct lm_range_master *ranges; /* byte-range locks */
+    bool ranges_served, ranges_complained;
+    struct list lock_notes; /* struct fs_lock_note, until all have reported */
     uint64_t seq[META_SLOTS];
     struct discard discard[DISCARDS_MAX];
     unsigned discards, discards_busy; /* of one round; unanswered ones */
@@ -132,6 +139,18 @@ bool coord_is_held(struct fs_coord *c);
 /* With E_VOL_OFFLINE instead of what they were to be told. */
 void coord_refuse_kept(struct fs_coord *c, const struct fs_link *via);
 void coord_release(struct task *task);
+
+/* coord_locks.c: the byte-range locks of all nodes.  Metadata thread. */
+MUST_CHECK enum err coord_locks_open(struct fs_coord *c);
+void coord_locks_close(struct fs_coord *c);
+void coord_locks_receive(struct task *task);
+/* All have reported: those who wait for that go on. */
+void coord_locks_serve(struct fs_coord *c);
+/* A REPORT, or HELLO, or any other call is about to be carried out.  Errors:
+ * of a report; it goes no further. */
+MUST_CHECK enum err coord_locks_see(struct fs_coord *c,
+                                    const struct fs_call *call);
+void coord_locks_forget(struct fs_coord *c, const struct fs_sender *who);
 
 /* coord_clean.c: between two transactions, have room in log and database for
  * the next.  Errors: E_VOL_OFFLINE - and now it is. */

@@ -234,6 +234,8 @@ static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
             continue;
         }
         address(c, call, b->calls++);
+        if (!e)
+            e = coord_locks_see(c, call);
         call->reply.error = e;
         if (!e)
             e = batch_run(c, b, call, &then);
@@ -254,8 +256,8 @@ static void tell(struct fs_coord *c, const struct fs_sender *who,
     list_for_each (node, &c->sessions) {
         struct coord_session *s = container_of(node, struct coord_session, at);
 
-        if (fs_sender_is(&s->who, who) && s->link.recall)
-            s->link.recall(&s->link, recall);
+        if (fs_sender_is(&s->who, who))
+            fs_link_recall(&s->link, recall);
     }
     pthread_mutex_unlock(&c->lock);
 }
@@ -271,6 +273,7 @@ void coord_release_early(struct fs_coord *c)
         list_remove(node);
         list_push_front(&c->inbox, node);
     }
+    coord_locks_serve(c);
 }
 
 void coord_share(struct fs_coord *c)

@@ -264,6 +264,8 @@ static enum err open_database(struct fs_coord *c, struct diag *why)
         e = meta_new(&with_db, why, &c->meta);
     if (!e)
         await_reports(c);
+    if (!e)
+        e = coord_locks_open(c);
     if (e)
         return diag_prefix(why, e, "volume \"%s\"", c->super.name);
     e = mend(c, why);
@@ -272,6 +274,7 @@ static enum err open_database(struct fs_coord *c, struct diag *why)
 
 static void close_database(struct fs_coord *c)
 {
+    coord_locks_close(c);
     meta_free(c->meta);
     db_close(c->db);
     c->meta = NULL;

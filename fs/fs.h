@@ -346,6 +346,11 @@ void fs_client_free(struct fs_client *client);
 
 struct fs_link *fs_client_link(struct fs_client *client);
 
+/* Membership is in doubt: nothing is decided here from what was cached, until
+ * `held` is false again and the coordinator has confirmed that it knows of us
+ * (I14).  Any thread that has a loop. */
+void fs_client_hold(struct fs_client *client, bool held);
+
 /* Commit what the ledger of a process that is no more says, before anything
  * else is asked of the client.  Files that are gone are passed over.
  * Errors: the LUN's, the coordinator's; the ledger is as before.
@@ -461,6 +466,9 @@ struct fs_fuse_args {
      * this host is the only one: each change passes the kernel, or is told
      * to it (docs/posix.md).  0: it asks each time. */
     unsigned cache_s;
+    /* fcntl(2) and flock(2) are seen by all hosts.  Not where this one is
+     * alone: the kernel has locks of its own, and they cost nothing. */
+    bool locks;
 };
 
 /* Mount and serve; or take over, and serve from fs_fuse_resume() on.  A dead

@@ -242,9 +242,11 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
         FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS |
         FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPLICIT_INVAL_DATA |
         FUSE_CAP_CACHE_SYMLINKS;
+    const struct fs_fuse *fuse = userdata;
 
-    (void)userdata;
     conn->want = conn->capable & wanted;
+    if (fuse->shares_locks)
+        conn->want |= FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
     conn->max_write = FUSE_DATA_BYTES;
     conn->max_readahead = MAX_READAHEAD_BYTES;
     conn->max_background = FUSE_BACKGROUND_MAX;
@@ -304,6 +306,8 @@ static enum err session_start(struct fs_fuse *fuse)
     fuse_name_handlers(&ops);
     fuse_dir_handlers(&ops);
     fuse_file_handlers(&ops);
+    if (fuse->shares_locks)
+        fuse_lock_handlers(&ops);
     fuse->session = fuse_session_new(&args, &ops, sizeof ops, fuse);
     fuse_opt_free_args(&args); /* it made copies of our words */
     if (!fuse->session || fuse_session_custom_io(fuse->session, &io, fuse->fd))
@@ -535,6 +539,7 @@ static enum err serve_no_more(struct fs_fuse *fuse, void *arg)
         loop_fd_remove(fuse->loop, &fuse->events);
     fuse->dead = true;
     fuse->drained = arg;
+    fuse_locks_stop(fuse);
     fuse_check_drained(fuse);
     return E_OK;
 }
@@ -554,7 +559,9 @@ static enum err fuse_new(const struct fs_fuse_args *args,
     fuse->loop = args->loop;
     fuse->cache_s = args->cache_s;
     fuse->since_s = (int64_t)(clock_wall_ns(clock_system()) / NS_PER_S);
+    fuse->shares_locks = args->locks;
     list_init(&fuse->idle);
+    list_init(&fuse->locks);
     list_init(&fuse->volumes);
     for (size_t i = 0; i < FUSE_FILE_BUCKETS; i++)
         list_init(&fuse->files[i]);

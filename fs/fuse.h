@@ -5,6 +5,7 @@
  *   fuse_name.c   names: lookup, create, rename, links, attributes, xattrs
  *   fuse_dir.c    directories; the root, which lists volumes; statfs
  *   fuse_file.c   open files: read, write, fsync, fallocate, seek, copy
+ *   fuse_lock.c   byte-range locks and flock, shared with other hosts
  *   fuse_notify.c   telling the kernel what changed behind its back
  *   fuse_adopt.c    the mount of a process that was killed (docs/holder.md)
  *   fuse_kept.c     what such a process leaves behind
@@ -66,6 +67,7 @@ struct fuse_file {
     unsigned readers, writers; /* opens, as the coordinator counts them */
     unsigned holds;            /* requests by name that work on it … */
     struct list releases;      /* … and RELEASEs that wait for their end */
+    struct list lockers;       /* owners of locks: struct fuse_locker */
     uint32_t mode;             /* may have bits that a write clears */
 };
 
@@ -109,6 +111,8 @@ struct fs_fuse {
     struct loop_fd events;
     struct fuse_op *ops, *current;
     struct list idle;
+    struct list locks; /* requests for locks under way: struct fuse_lock */
+    bool shares_locks; /* the kernel is to send them */
     unsigned busy;
     uint8_t *buffers;
     struct list volumes;
@@ -202,6 +206,15 @@ void fuse_create_reply(struct fuse_op *op);
 /* Answer a CREATE that was executed before, if its file is open since. */
 bool fuse_create_again(struct fuse_op *op);
 
+/* -- fuse_lock.c ----------------------------------------------------------- */
+
+/* This open of the file ends, and the locks that belong to it. */
+void fuse_locks_release(struct fuse_file *f, uint64_t fh);
+/* The kernel has the file open no more. */
+void fuse_locks_forget(struct fuse_file *f);
+/* The mount goes: who waits for a lock is told. */
+void fuse_locks_stop(struct fs_fuse *fuse);
+
 /* -- fuse_adopt.c ---------------------------------------------------------- */
 
 /* Open what the kernel has open of this volume, for a process that is no more.
@@ -220,5 +233,6 @@ void fuse_file_changed(void *volume, struct fs_file *file);
 void fuse_name_handlers(struct fuse_lowlevel_ops *ops);
 void fuse_dir_handlers(struct fuse_lowlevel_ops *ops);
 void fuse_file_handlers(struct fuse_lowlevel_ops *ops);
+void fuse_lock_handlers(struct fuse_lowlevel_ops *ops);
 
 #endif

@@ -44,6 +44,7 @@ enum err fuse_file_enter(struct fuse_volume *v, uint64_t node,
         f->node = node;
         f->file = file;
         list_init(&f->releases);
+        list_init(&f->lockers);
         v->files++;
         list_push_front(bucket_of(v->fuse, node), &f->link);
     }
@@ -63,6 +64,7 @@ static struct fs_file *file_closed(struct fuse_file *f, bool write)
     f->readers -= !write;
     f->writers -= write;
     if (!f->readers && !f->writers) {
+        fuse_locks_forget(f);
         list_remove(&f->link);
         f->volume->files--;
         free(f);
@@ -279,6 +281,7 @@ static void handle_release(fuse_req_t req, fuse_ino_t node,
     if (!op)
         return;
     op->write = write;
+    fuse_locks_release(op->file, fi->fh);
     if (op->file->holds)
         list_push_back(&op->file->releases, &op->link);
     else

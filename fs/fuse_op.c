@@ -1,8 +1,9 @@
 /* fs/fuse_op.c - a request of the kernel from its arrival to its answer, and
  * attributes in the kernel's words.  Knows no request in particular.
  *
- * Interrupts need no handling: nothing here waits for a person or a peer, so
- * every request is answered as soon as the LUN and the coordinator are done.
+ * Interrupts need no handling, but for locks (fuse_lock.c): nothing else waits
+ * for a person or a peer, so every request is answered as soon as the LUN and
+ * the coordinator are done.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/fuse.h"
 

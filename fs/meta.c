@@ -26,6 +26,7 @@ static const struct op_row {
 #define ROW(OP, flags, op) [FS_OP_##OP] = {#OP, flags, op_##op}
     ROW(HELLO,         0,                     hello),
     ROW(REPORT,        0,                     report),
+    ROW(CONFIRM,       0,                     confirm),
     ROW(LOOKUP,        0,                     lookup),
     ROW(GETATTR,       0,                     getattr),
     ROW(SETATTR,       OP_ONCE | OP_GROWS,    setattr),
@@ -90,6 +91,13 @@ enum err op_hello(struct op *op)
         .slots = META_SLOTS,
     };
     share_remind(op->m, op->sender);
+    return E_OK;
+}
+
+/* It was not answered before all had reported. */
+enum err op_confirm(struct op *op)
+{
+    (void)op;
     return E_OK;
 }
 

@@ -203,6 +203,8 @@ void share_lower(struct meta *m, struct file *file, struct hold *hold,
                  fs_iomode layout);
 /* Nothing is its any more; its calls that wait go to m->sent_back. */
 void share_forget(struct meta *m, const struct fs_sender *who);
+/* After a takeover: has it yet to report? */
+bool share_is_awaited(const struct meta *m, const struct fs_sender *who);
 /* It may not have heard of what is recalled from it: tell it again. */
 void share_remind(struct meta *m, const struct fs_sender *who);
 /* The next recall that nobody has been told of.  False: none. */
@@ -256,11 +258,11 @@ MUST_CHECK enum err acl_inherit(struct meta *m, fs_ino parent, uint32_t umask,
 
 /* clang-format off */
 #define OP_HANDLERS(X)                                                         \
-    X(hello) X(report) X(lookup) X(getattr) X(setattr) X(create) X(unlink)     \
-    X(rmdir) X(rename) X(link) X(readlink) X(readdir) X(statfs) X(xattr_get)   \
-    X(xattr_set) X(xattr_list) X(xattr_remove) X(open) X(close) X(layoutget)   \
-    X(layoutcommit) X(layoutreturn) X(fallocate) X(seek) X(handle_get)         \
-    X(handle_put)
+    X(hello) X(report) X(confirm) X(lookup) X(getattr) X(setattr) X(create)    \
+    X(unlink) X(rmdir) X(rename) X(link) X(readlink) X(readdir) X(statfs)      \
+    X(xattr_get) X(xattr_set) X(xattr_list) X(xattr_remove) X(open) X(close)   \
+    X(layoutget) X(layoutcommit) X(layoutreturn) X(fallocate) X(seek)          \
+    X(handle_get) X(handle_put)
 /* clang-format on */
 #define X(name) MUST_CHECK enum err op_##name(struct op *op);
 OP_HANDLERS(X)

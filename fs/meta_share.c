@@ -316,6 +316,11 @@ static void no_longer_awaited(struct meta *m, const struct fs_sender *who)
         }
 }
 
+bool share_is_awaited(const struct meta *m, const struct fs_sender *who)
+{
+    return is_among(m->awaited, m->awaited_count, who);
+}
+
 /* As long as it is awaited it may begin its report anew, for nobody has been
  * granted anything.  Later the same is old news, as its answer was lost.  Who
  * was not awaited and has something was given up for dead (I11). */
@@ -325,8 +330,8 @@ enum err op_report(struct op *op)
     struct meta *m = op->m;
     enum err e = E_OK;
 
-    if (!is_among(m->awaited, m->awaited_count, op->sender))
-        return !args->files.files_len ||
+    if (!share_is_awaited(m, op->sender))
+        return (!args->files.files_len && !args->locks.locks_len) ||
                        is_among(m->reported, m->reported_count, op->sender)
                    ? E_OK
                    : E_FENCED;

@@ -118,6 +118,15 @@ static void dispatch(struct fs_net *net, uint32_t node, fs_message *m)
         if (v->remote)
             net_remote_recall(v->remote, node, &body->fs_message_body_u.recall);
         break;
+    case FS_MESSAGE_LOCK:
+        if (v->serve)
+            net_serve_lock(v->serve, &who, &body->fs_message_body_u.lock);
+        break;
+    case FS_MESSAGE_LOCK_ANSWER:
+        if (v->remote)
+            net_remote_lock_answer(v->remote, node,
+                                   &body->fs_message_body_u.lock_answer);
+        break;
     }
 }
 

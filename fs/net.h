@@ -57,11 +57,15 @@ void net_remote_reply(struct net_remote *r, uint32_t node,
                       fs_reply_message *reply);
 void net_remote_recall(struct net_remote *r, uint32_t node,
                        const fs_recall *recall);
+void net_remote_lock_answer(struct net_remote *r, uint32_t node,
+                            const fs_lock_answer *answer);
 
 /* net_serve.c */
 void net_serve_lost(struct net_serve *s, uint32_t node);
 /* Takes what the request points at. */
 void net_serve_call(struct net_serve *s, const struct fs_sender *who,
                     fs_call_message *call);
+void net_serve_lock(struct net_serve *s, const struct fs_sender *who,
+                    fs_lock_request *request);
 
 #endif

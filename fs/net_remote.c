@@ -83,6 +83,21 @@ static void address(struct net_remote *r, fs_request *request)
     request->epoch = r->epoch;
 }
 
+/* On the net's loop.  What is dropped is asked for again when the link is
+ * ready. */
+static void send_lock(struct task *task)
+{
+    struct fs_lock_note *note = container_of(task, struct fs_lock_note, task);
+    struct net_remote *r = note->to;
+    fs_message m = {.body.kind = FS_MESSAGE_LOCK};
+
+    memcpy(m.volume, r->volume->uuid, sizeof m.volume);
+    m.body.fs_message_body_u.lock = note->request;
+    if (r->state == READY && net_send(r->net, r->node, &m) == E_AGAIN)
+        loop_timer_set(r->net->loop, &r->again, GREET_MS);
+    fs_lock_note_free(note);
+}
+
 static void send_call(struct net_remote *r, struct fs_call *call)
 {
     address(r, &call->request);
@@ -157,6 +172,7 @@ static void give_up(struct net_remote *r, enum err e)
     loop_timer_cancel(r->net->loop, &r->again);
     r->state = REFUSED;
     r->refusal = e;
+    fs_link_lost(&r->link, e);
     while (!list_empty(&r->sent))
         refuse(r, call_of(r->sent.next));
     while (!list_empty(&r->waiting))
@@ -180,6 +196,8 @@ static void greet(struct net_remote *r)
     if (r->state == REFUSED && r->refusal != E_VERSION)
         return;
     loop_timer_cancel(r->net->loop, &r->again);
+    if (r->state == READY)
+        fs_link_lost(&r->link, E_OK);
     if (!r->node) {
         r->state = AIMLESS;
         return;
@@ -204,13 +222,12 @@ static void report(struct net_remote *r)
     request.incarnation = r->net->self.incarnation;
     do {
         memset(args, 0, sizeof *args);
-        args->last = !r->link.report; /* without a client: nothing */
-        if (r->link.report)
-            e = r->link.report(&r->link, &cursor, args);
+        e = fs_link_report(&r->link, r->epoch, &cursor, args);
         r->report_tag = ++r->last_tag;
         if (!e)
             send_message(r, r->report_tag, &request);
         free(args->files.files_val);
+        free(args->locks.locks_val);
     } while (!e && !args->last);
     if (e)
         log_error("volume: what is open here cannot be reported: %s",
@@ -232,6 +249,7 @@ static void ready(struct net_remote *r)
     list_for_each (node, &r->sent)
         send_call(r, call_of(node));
     send_waiting(r);
+    fs_link_ready(&r->link);
 }
 
 static void greeted(struct net_remote *r, const fs_hello *hello)
@@ -328,8 +346,15 @@ void net_remote_reply(struct net_remote *r, uint32_t node,
 void net_remote_recall(struct net_remote *r, uint32_t node,
                        const fs_recall *recall)
 {
-    if (node == r->node && r->link.recall)
-        r->link.recall(&r->link, recall);
+    if (node == r->node)
+        fs_link_recall(&r->link, recall);
+}
+
+void net_remote_lock_answer(struct net_remote *r, uint32_t node,
+                            const fs_lock_answer *answer)
+{
+    if (node == r->node)
+        fs_link_lock_answered(&r->link, answer);
 }
 
 /* -- the link -------------------------------------------------------------- */
@@ -357,7 +382,17 @@ static void link_send(struct fs_link *link, struct fs_call *call)
     loop_post(r->net->loop, &call->task);
 }
 
-static const struct fs_link_ops link_ops = {.send = link_send};
+static void link_lock(struct fs_link *link, struct fs_lock_note *note)
+{
+    struct net_remote *r = container_of(link, struct net_remote, link);
+
+    note->to = r;
+    note->task.run = send_lock;
+    loop_post(r->net->loop, &note->task);
+}
+
+static const struct fs_link_ops link_ops = {.send = link_send,
+                                            .lock = link_lock};
 
 enum err fs_net_reach(struct fs_net *net, const uint8_t uuid[16], uint32_t node,
                       struct fs_link **ret_link)
@@ -368,7 +403,6 @@ enum err fs_net_reach(struct fs_net *net, const uint8_t uuid[16], uint32_t node,
 
     if (!r)
         return E_NOMEM;
-    r->link.ops = &link_ops;
     r->again.fire = go_on;
     r->net = net;
     list_init(&r->waiting);
@@ -379,6 +413,7 @@ enum err fs_net_reach(struct fs_net *net, const uint8_t uuid[16], uint32_t node,
     if (r->volume->remote)
         return E_EXIST;
     r->volume->remote = r;
+    fs_link_init(&r->link, &link_ops, &net->self);
     link = &TAKE(r)->link;
     fs_net_aim(link, node);
     *ret_link = link;
@@ -408,5 +443,6 @@ void fs_net_forget(struct fs_link *link)
     loop_timer_cancel(r->net->loop, &r->again);
     r->volume->remote = NULL;
     net_volume_put(r->volume);
+    fs_link_fini(&r->link);
     free(r);
 }

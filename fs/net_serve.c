@@ -28,12 +28,13 @@ struct served {
     uint64_t tag;
 };
 
-/* A recall on its way from the metadata thread. */
+/* What the metadata thread has to say to a node, on its way. */
 struct notice {
     struct task task;
+    struct list at;
     struct net_serve *serve;
     struct fs_sender to;
-    fs_recall recall;
+    fs_message_body body;
 };
 
 struct net_serve {
@@ -41,7 +42,8 @@ struct net_serve {
     struct net_volume *volume;
     struct fs_coord *coord;
     struct list peers;
-    struct list unsent; /* replies that the connection has no room for */
+    struct list unsent; /* replies that the connection has no room for … */
+    struct list untold; /* … and notices */
     struct timer retry;
     struct task *leaving; /* told when nothing runs any more */
     struct task end;
@@ -65,32 +67,62 @@ static struct peer *find(struct net_serve *s, const struct fs_sender *who)
     return NULL;
 }
 
-static void send_recall(struct task *task)
+/* Whoever is not there is told again when it says HELLO.  Errors: E_AGAIN -
+ * later. */
+static enum err send_notice(const struct notice *n)
+{
+    const struct net_serve *s = n->serve;
+    const struct peer *p = find(n->serve, &n->to);
+    fs_message m = {.body = n->body};
+
+    memcpy(m.volume, s->volume->uuid, sizeof m.volume);
+    if (!p || !p->connected)
+        return E_OK;
+    return net_send(s->net, p->who.node, &m) == E_AGAIN ? E_AGAIN : E_OK;
+}
+
+/* In order behind those that wait already. */
+static void notice_came(struct task *task)
 {
     struct notice *n = container_of(task, struct notice, task);
-    fs_message m = {.body.kind = FS_MESSAGE_RECALL};
-    const struct peer *p = find(n->serve, &n->to);
+    struct net_serve *s = n->serve;
 
-    memcpy(m.volume, n->serve->volume->uuid, sizeof m.volume);
-    m.body.fs_message_body_u.recall = n->recall;
-    /* Whoever is not there is told again when it says HELLO. */
-    if (p && p->connected)
-        (void)!net_send(n->serve->net, p->who.node, &m);
-    free(n);
+    if (list_empty(&s->untold) && !send_notice(n)) {
+        free(n);
+        return;
+    }
+    list_push_back(&s->untold, &n->at);
+    loop_timer_set(s->net->loop, &s->retry, RETRY_MS);
 }
 
 /* On the metadata thread. */
-static void recall(struct fs_link *link, const fs_recall *recall)
+static void give_notice(struct fs_link *link, const fs_message_body *body)
 {
     const struct peer *p = link->user;
     struct notice *n = calloc(1, sizeof *n);
 
     ASSERT(n != NULL);
-    *n = (struct notice){.task.run = send_recall,
+    *n = (struct notice){.task.run = notice_came,
                          .serve = p->serve,
                          .to = p->who,
-                         .recall = *recall};
+                         .body = *body};
     loop_post(p->serve->net->loop, &n->task);
+}
+
+static void recall(struct fs_link *link, const fs_recall *recall)
+{
+    fs_message_body body = {.kind = FS_MESSAGE_RECALL};
+
+    body.fs_message_body_u.recall = *recall;
+    give_notice(link, &body);
+}
+
+static void lock_answered(struct fs_link *link, const fs_lock_answer *answer)
+{
+    fs_message_body body = {.kind = FS_MESSAGE_LOCK_ANSWER};
+
+    body.fs_message_body_u.lock_answer = *answer;
+    give_notice(link, &body);
 }
 
 static struct peer *peer_new(struct net_serve *s, const struct fs_sender *who)
@@ -108,6 +140,7 @@ static struct peer *peer_new(struct net_serve *s, const struct fs_sender *who)
     }
     p->link->user = p;
     p->link->recall = recall;
+    p->link->lock_answered = lock_answered;
     list_push_back(&s->peers, &p->at);
     return p;
 }
@@ -122,6 +155,14 @@ static void peer_put(struct peer *p)
     free(p);
 }
 
+static void drop_untold(struct net_serve *s)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(&s->untold)))
+        free(container_of(node, struct notice, at));
+}
+
 /* No session is left, so behind this task there is no notice any more. */
 static void end(struct task *task)
 {
@@ -129,6 +170,7 @@ static void end(struct task *task)
     struct task *leaving = s->leaving;
 
     loop_timer_cancel(s->net->loop, &s->retry);
+    drop_untold(s);
     s->volume->serve = NULL;
     net_volume_put(s->volume);
     free(s);
@@ -197,10 +239,26 @@ static void served_end(struct served *served)
     check_left(s);
 }
 
+/* False: it has no room yet. */
+static bool send_untold(struct net_serve *s)
+{
+    while (!list_empty(&s->untold)) {
+        struct notice *n = container_of(s->untold.next, struct notice, at);
+
+        if (send_notice(n))
+            return false;
+        list_remove(&n->at);
+        free(n);
+    }
+    return true;
+}
+
 static void send_unsent(struct timer *t)
 {
     struct net_serve *s = container_of(t, struct net_serve, retry);
 
+    if (!send_untold(s))
+        loop_timer_set(s->net->loop, &s->retry, RETRY_MS);
     while (!list_empty(&s->unsent)) {
         struct served *served =
             container_of(s->unsent.next, struct served, call.link);
@@ -274,6 +332,20 @@ void net_serve_call(struct net_serve *s, const struct fs_sender *who,
     fs_link_send(p->link, &served->call);
 }
 
+/* Nodes say HELLO first: who is not known has left. */
+void net_serve_lock(struct net_serve *s, const struct fs_sender *who,
+                    fs_lock_request *request)
+{
+    const struct peer *p = find(s, who);
+    struct fs_lock_note *note = p ? calloc(1, sizeof *note) : NULL;
+
+    if (!note)
+        return;
+    note->request = *request;
+    memset(request, 0, sizeof *request); /* it is the note's now */
+    p->link->ops->lock(p->link, note);
+}
+
 void net_serve_lost(struct net_serve *s, uint32_t node)
 {
     list_for_each (at, &s->peers) {
@@ -300,6 +372,7 @@ enum err fs_net_serve(struct fs_net *net, const uint8_t uuid[16],
     s->coord = coord;
     list_init(&s->peers);
     list_init(&s->unsent);
+    list_init(&s->untold);
     s->retry.fire = send_unsent;
     e = net_volume_get(net, uuid, &s->volume);
     if (e)

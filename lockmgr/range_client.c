@@ -75,6 +75,11 @@ const struct lm_ranges *lm_range_client_table(const struct lm_range_client *c)
     return c->own;
 }
 
+size_t lm_range_client_busy(const struct lm_range_client *c)
+{
+    return c->sent_count;
+}
+
 /* -- files ----------------------------------------------------------------- */
 
 static struct lm_range_file *find_file(const struct lm_range_client *c,

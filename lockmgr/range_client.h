@@ -96,6 +96,9 @@ MUST_CHECK enum err lm_range_client_step(
     struct lm_range_client *c, const struct lm_range_client_event *event,
     struct lm_range_client_sink *sink, struct diag *why);
 
+/* How many requests are under way: what they do is not done yet. */
+size_t lm_range_client_busy(const struct lm_range_client *c);
+
 /* All locks of this node. */
 const struct lm_ranges *lm_range_client_table(const struct lm_range_client *c);
 

@@ -3,48 +3,8 @@
 # processes with a mount each, TLS between them: the same files everywhere, at
 # once, and direct I/O from all.
 # SPDX-License-Identifier: LGPL-2.1-or-later
-. "$(dirname "$0")/../lib/system.sh"
-need_root
-need tgtd tgtadm fio sha256sum
-[ -e /dev/fuse ] || skip "there is no /dev/fuse"
-fsnode=$top/build/${VARIANT:-release}/tools/fsnode
-[ -x "$fsnode" ] || skip "$fsnode is not built: make tools"
-
-# -- a target, a key, three nodes ------------------------------------------
-port=$((20000 + $$ % 10000))
-control=$((port % 30000))
-iqn=iqn.2026-11.test:nodes$$
-url=iscsi://127.0.0.1:$port/$iqn/1
-tgt() { tgtadm -C "$control" --lld iscsi "$@"; }
-
-truncate -s 1G "$dir/lun"
-tgtd -f -C "$control" --iscsi portal=127.0.0.1:$port >"$dir/tgtd.log" 2>&1 &
-at_exit "kill -9 $!" # it does not hear SIGTERM while a target exists
-wait_for 5 tgt --mode target --op show
-tgt --mode target --op new --tid 1 -T "$iqn"
-tgt --mode logicalunit --op new --tid 1 --lun 1 -b "$dir/lun"
-tgt --mode target --op bind --tid 1 -I ALL
-
-(umask 077 && head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$dir/key")
-wire=$((port + 10000)) # and the two after it
-pids=()
-
-# node N OPTION…: its volume is $dir/N/v.
-node() {
-    local n=$1 other peers=()
-    shift
-    mkdir -p "$dir/$n"
-    for other in 1 2 3; do
-        [ "$other" = "$n" ] ||
-            peers+=(-p "$other=127.0.0.1:$((wire + other))")
-    done
-    rm -f "$dir/out$n"
-    "$fsnode" -n "$n" -c 1 -l "127.0.0.1:$((wire + n))" -k "$dir/key" \
-        "${peers[@]}" "$@" "$url" "$dir/$n" >"$dir/out$n" 2>>"$dir/log$n" &
-    pids[n]=$!
-    at_exit "kill -9 $!"
-    wait_for 20 grep -q ready "$dir/out$n"
-}
+. "$(dirname "$0")/../lib/nodes.sh"
+need fio sha256sum
 
 node 1 -f
 node 2
@@ -117,8 +77,4 @@ wait "${pids[2]}" || fail "node 2 ended with status $?"
 echo "while two is away" >"$dir/3/v/hello"
 node 2
 [ "$(cat "$dir/2/v/hello")" = "while two is away" ] || fail "old news on 2"
-for n in 3 2 1; do
-    kill "${pids[n]}"
-    wait "${pids[n]}" || fail "node $n ended with status $?"
-done
-"$bin/lunar" check "file:$dir/lun" >"$dir/check" || fail "$(cat "$dir/check")"
+nodes_end

@@ -190,7 +190,8 @@ static void start(struct node *n)
     struct fs_fuse_args fuse = {.mountpoint = n->o->mountpoint,
                                 .incarnation = n->incarnation,
                                 .fd = -1,
-                                .kept_fd = -1};
+                                .kept_fd = -1,
+                                .locks = true};
     struct fs_client_args client = {.lun = lun_store(n->lun)};
     struct diag why = {0};
 
