@@ -189,6 +189,10 @@ static void created_open(struct fs_call *call)
     bool stored = call->reply.stored;
     struct fs_io *io;
 
+    /* Another node was faster: with this the kernel looks again, and opens it.
+     */
+    if (call->reply.error == E_EXIST && !(op->flags & O_EXCL))
+        call->reply.error = E_STALE;
     if (failed(op))
         return;
     fs_call_fini(call);

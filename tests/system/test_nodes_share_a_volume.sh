@@ -41,6 +41,17 @@ for i in $(seq 60); do
 done
 seq -f 'line %g' 60 | cmp - "$dir/2/v/log"
 
+step "who opens a file that another makes just now, opens it"
+for i in $(seq 40); do
+    for n in 1 2 3; do
+        echo "$n" >>"$dir/$n/v/d1/new$i" 2>>"$dir/errors" &
+        writers[n]=$!
+    done
+    for n in 1 2 3; do
+        wait "${writers[n]}" || fail "node $n: $(cat "$dir/errors")"
+    done
+done
+
 step "fio verifies on all nodes at the same time, each its own files"
 for n in 1 2 3; do
     fio --directory="$dir/$n/v/d$n" --name=own --size=12m --rw=randwrite \
