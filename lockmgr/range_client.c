@@ -198,7 +198,8 @@ static void send(struct lm_range_client *c, uint32_t slot,
                                                      .request = &q});
 }
 
-/* Into a free slot.  False: there is none. */
+/* Into a free slot.  False: there is none.  A flock that is converted is gone
+ * from now on, whatever the answer. */
 static bool ask(struct lm_range_client *c, struct lm_range_file *f,
                 struct lm_range_call *call, struct lm_range_client_sink *sink)
 {
@@ -215,6 +216,9 @@ static bool ask(struct lm_range_client *c, struct lm_range_file *f,
     f->sent_count++;
     if (call)
         call->is_sent = true;
+    if (call && call->op == LM_RANGE_CALL_SET &&
+        call->range.owner.kind == LM_FLOCK)
+        lm_ranges_weaken(c->own, &call->range);
     send(c, slot, sink);
     return true;
 }

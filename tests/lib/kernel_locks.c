@@ -12,7 +12,7 @@
 
 enum lm_range_kind kernel_kind_of(unsigned fd)
 {
-    return fd == 0 ? LM_POSIX : fd < KERNEL_FDS - 1 ? LM_OFD : LM_FLOCK;
+    return fd == 0 ? LM_POSIX : fd < KERNEL_FDS - 2 ? LM_OFD : LM_FLOCK;
 }
 
 struct command {

@@ -10,8 +10,8 @@
 #include <fcntl.h>
 
 /* Of a process's descriptors the first is for POSIX locks, the next two are for
- * OFD locks, the last is for flock. */
-enum { KERNEL_FDS = 4 };
+ * OFD locks, the last two are for flock. */
+enum { KERNEL_FDS = 5 };
 enum lm_range_kind kernel_kind_of(unsigned fd);
 
 struct kernel_child {
