@@ -8,6 +8,7 @@
  *   test posix|ofd read|write FIRST COUNT
  *                     "none", or "read|write FIRST COUNT PID" of who is there
  *   close             another descriptor of the file, opened and closed: "ok"
+ *   quit
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/base.h"
 
@@ -102,7 +103,7 @@ int main(int argc, char **argv)
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    while (fgets(line, sizeof line, stdin))
+    while (fgets(line, sizeof line, stdin) && strncmp(line, "quit", 4))
         run(fd, argv[1], line);
     return 0;
 }
