@@ -208,6 +208,21 @@ bool fuse_create_again(struct fuse_op *op);
 
 /* -- fuse_lock.c ----------------------------------------------------------- */
 
+/* An owner who has asked for locks of a file. */
+struct fuse_locker {
+    struct list in_file;
+    enum lm_range_kind kind;
+    uint64_t owner;
+    uint64_t fh;    /* the open through which it asked last */
+    uint32_t *kept; /* what the kernel knows that it holds: in fuse_kept */
+    size_t kept_count, kept_room;
+};
+/* Such an owner of the file; made if there is none.  NULL: no memory. */
+struct fuse_locker *fuse_locker_get(struct fuse_file *f,
+                                    enum lm_range_kind kind, uint64_t owner,
+                                    uint64_t fh);
+/* A piece of what it holds is kept there. */
+MUST_CHECK bool fuse_locker_keeps(struct fuse_locker *l, uint32_t at);
 /* This open of the file ends, and the locks that belong to it. */
 void fuse_locks_release(struct fuse_file *f, uint64_t fh);
 /* The kernel has the file open no more. */

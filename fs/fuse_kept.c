@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define KEPT_MAGIC UINT64_C(0x3174706b7273754c) /* "Lusrkpt1" */
+#define KEPT_MAGIC UINT64_C(0x3274706b7273754c) /* "Lusrkpt2" */
 
 struct kept_request {
     _Atomic uint64_t unique; /* without FUSE_RESENT; 0: none */
@@ -23,6 +23,10 @@ struct kept_handle {
     uint32_t generation;
     uint32_t write;
 };
+struct kept_place {
+    _Atomic uint64_t taken;
+    struct fuse_kept_lock lock;
+};
 struct kept {
     uint64_t magic;
     uint32_t run;
@@ -31,6 +35,9 @@ struct kept {
     _Atomic uint32_t handles_end; /* no entry from here on was ever used */
     struct kept_request requests[FUSE_KEPT_RUNS][FUSE_KEPT_REQUESTS];
     struct kept_handle handles[FUSE_KEPT_HANDLES];
+    _Atomic uint32_t locks_end; /* as handles_end */
+    uint32_t spare;
+    struct kept_place locks[FUSE_KEPT_LOCKS];
 };
 
 struct fuse_kept {
@@ -40,6 +47,8 @@ struct fuse_kept {
     uint64_t seq[FUSE_KEPT_REQUESTS];
     uint32_t free; /* list of free handles below handles_end, by `next` */
     uint32_t *next;
+    uint32_t free_lock; /* the same of locks; 0 ends it */
+    uint32_t *next_lock;
 };
 
 /* -- birth and death ------------------------------------------------------- */
@@ -55,6 +64,7 @@ static void kept_freep(struct fuse_kept **at)
     if (k->fd >= 0)
         close(k->fd);
     free(k->next);
+    free(k->next_lock);
     free(k);
 }
 
@@ -77,9 +87,11 @@ static enum err map(struct fuse_kept *k)
     if (!st.st_size) {
         k->kept->magic = KEPT_MAGIC;
         k->kept->handles_end = 1;
+        k->kept->locks_end = 1;
     }
     if (k->kept->magic != KEPT_MAGIC ||
         k->kept->handles_end > FUSE_KEPT_HANDLES ||
+        k->kept->locks_end > FUSE_KEPT_LOCKS ||
         k->kept->init_bytes > FUSE_INIT_BYTES_MAX)
         return E_VERSION;
     return E_OK;
@@ -115,12 +127,18 @@ enum err fuse_kept_new(int fd, uint64_t incarnation,
     if (e)
         return e;
     k->next = calloc(FUSE_KEPT_HANDLES, sizeof *k->next);
-    if (!k->next)
+    k->next_lock = calloc(FUSE_KEPT_LOCKS, sizeof *k->next_lock);
+    if (!k->next || !k->next_lock)
         return E_NOMEM;
     for (uint32_t i = 1; i < k->kept->handles_end; i++)
         if (!k->kept->handles[i].node) {
             k->next[i] = k->free;
             k->free = i;
+        }
+    for (uint32_t i = 1; i < k->kept->locks_end; i++)
+        if (!k->kept->locks[i].taken) {
+            k->next_lock[i] = k->free_lock;
+            k->free_lock = i;
         }
     begin_run(k);
     *ret_kept = TAKE(k);
@@ -266,4 +284,44 @@ bool fuse_kept_close(struct fuse_kept *k, uint64_t fh, bool *ret_write)
     k->next[i] = k->free;
     k->free = i;
     return true;
+}
+
+/* -- locks ----------------------------------------------------------------- */
+
+enum err fuse_kept_lock(struct fuse_kept *k, const struct fuse_kept_lock *lock,
+                        uint32_t *ret_at)
+{
+    struct kept *kept = k->kept;
+    uint32_t i = k->free_lock;
+
+    if (i)
+        k->free_lock = k->next_lock[i];
+    else if (kept->locks_end < FUSE_KEPT_LOCKS)
+        i = kept->locks_end++;
+    else
+        return E_NOMEM;
+    kept->locks[i].lock = *lock;
+    atomic_store_explicit(&kept->locks[i].taken, 1, memory_order_release);
+    *ret_at = i;
+    return E_OK;
+}
+
+void fuse_kept_unlock(struct fuse_kept *k, uint32_t at)
+{
+    atomic_store_explicit(&k->kept->locks[at].taken, 0, memory_order_release);
+    k->next_lock[at] = k->free_lock;
+    k->free_lock = at;
+}
+
+bool fuse_kept_next_lock(const struct fuse_kept *k, uint32_t *at,
+                         struct fuse_kept_lock *ret_lock)
+{
+    for (*at += !*at; *at < k->kept->locks_end; ++*at) {
+        if (!k->kept->locks[*at].taken)
+            continue;
+        *ret_lock = k->kept->locks[*at].lock;
+        ++*at;
+        return true;
+    }
+    return false;
 }

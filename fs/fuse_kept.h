@@ -1,6 +1,7 @@
 /* fs/fuse_kept.h - what the mount must know again after its process was
  * killed, in memory that outlives it (docs/holder.md): which files the kernel
- * has open, and which requests are under way.  All for one loop's thread.
+ * has open and locked, and which requests are under way.  All for one loop's
+ * thread.
  *
  * The kernel names an open file by the number we gave it: index and generation
  * of an entry here.  An entry says which request opened it, so that the resend
@@ -19,6 +20,7 @@
 
 enum {
     FUSE_KEPT_HANDLES = 1 << 18, /* open files of the whole mount */
+    FUSE_KEPT_LOCKS = 1 << 17,   /* pieces of locks, of all volumes */
     FUSE_KEPT_RUNS = 8,
     FUSE_KEPT_REQUESTS = 192,
     FUSE_INIT_BYTES_MAX = 256
@@ -60,5 +62,21 @@ bool fuse_kept_close(struct fuse_kept *k, uint64_t fh, bool *ret_write);
 /* The next open file from *at on, which is moved behind it. */
 bool fuse_kept_next(const struct fuse_kept *k, uint32_t *at,
                     struct fuse_handle *ret_handle);
+
+/* A piece of a lock that the kernel was told of. */
+struct fuse_kept_lock {
+    uint64_t node, fh; /* through which open */
+    uint64_t owner, first, last;
+    uint32_t pid;
+    uint16_t kind, type; /* enum lm_range_kind, enum lm_range_type */
+};
+/* Errors: E_NOMEM - too many. */
+MUST_CHECK enum err fuse_kept_lock(struct fuse_kept *k,
+                                   const struct fuse_kept_lock *lock,
+                                   uint32_t *ret_at);
+void fuse_kept_unlock(struct fuse_kept *k, uint32_t at);
+/* The next lock from *at on, which is moved behind it. */
+bool fuse_kept_next_lock(const struct fuse_kept *k, uint32_t *at,
+                         struct fuse_kept_lock *ret_lock);
 
 #endif

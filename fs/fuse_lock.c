@@ -11,15 +11,11 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/fuse.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
+#include "base/log.h"
 
-/* An owner who has asked for locks of a file, and through which open. */
-struct fuse_locker {
-    struct list in_file;
-    enum lm_range_kind kind;
-    uint64_t owner, fh;
-};
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
 
 /* A request of the kernel. */
 struct fuse_lock {
@@ -28,6 +24,7 @@ struct fuse_lock {
     struct fuse_volume *volume;
     fuse_req_t req;
     struct fs_lock_call call;
+    struct fuse_file *file; /* open until the request is answered */
     bool submitted, interrupted;
 };
 
@@ -50,36 +47,115 @@ static struct fuse_locker *find_locker(const struct fuse_file *f,
     return NULL;
 }
 
-static void drop_locker(struct fuse_locker *l)
-{
-    list_remove(&l->in_file);
-    free(l);
-}
-
-/* Errors: E_NOMEM. */
-static enum err note_locker(struct fuse_file *f, enum lm_range_kind kind,
-                            uint64_t owner, uint64_t fh)
+struct fuse_locker *fuse_locker_get(struct fuse_file *f,
+                                    enum lm_range_kind kind, uint64_t owner,
+                                    uint64_t fh)
 {
     struct fuse_locker *l = find_locker(f, kind, owner);
 
     if (!l) {
         l = calloc(1, sizeof *l);
         if (!l)
-            return E_NOMEM;
+            return NULL;
         l->kind = kind;
         l->owner = owner;
         list_push_back(&f->lockers, &l->in_file);
     }
     l->fh = fh;
-    return E_OK;
+    return l;
+}
+
+bool fuse_locker_keeps(struct fuse_locker *l, uint32_t at)
+{
+    enum { ROOM_MIN = 8 };
+    size_t room = l->kept_room ? 2 * l->kept_room : ROOM_MIN;
+    uint32_t *more;
+
+    if (l->kept_count == l->kept_room) {
+        more = reallocarray(l->kept, room, sizeof *more);
+        if (!more)
+            return false;
+        l->kept = more;
+        l->kept_room = room;
+    }
+    l->kept[l->kept_count++] = at;
+    return true;
+}
+
+/* The first `count` of what is kept are no longer held. */
+static void keep_no_longer(struct fuse_kept *k, struct fuse_locker *l,
+                           size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        fuse_kept_unlock(k, l->kept[i]);
+    l->kept_count -= count;
+    memmove(l->kept, l->kept + count, l->kept_count * sizeof *l->kept);
+}
+
+static void drop_locker(const struct fuse_file *f, struct fuse_locker *l)
+{
+    if (l->kept_count)
+        keep_no_longer(f->volume->fuse->kept, l, l->kept_count);
+    list_remove(&l->in_file);
+    free(l->kept);
+    free(l);
+}
+
+/* -- what a successor must know -------------------------------------------- */
+
+struct keeping {
+    struct fuse_kept *kept;
+    const struct fuse_file *file;
+    struct fuse_locker *locker;
+    bool failed;
+};
+
+static void keep_piece(void *arg, const struct lm_range *r)
+{
+    struct keeping *k = arg;
+    const struct fuse_locker *l = k->locker;
+    const struct fuse_kept_lock lock = {.node = k->file->node,
+                                        .fh = l->fh,
+                                        .owner = l->owner,
+                                        .first = r->first,
+                                        .last = r->last,
+                                        .pid = r->pid,
+                                        .kind = (uint16_t)l->kind,
+                                        .type = (uint16_t)r->type};
+    uint32_t at;
+
+    if (r->owner.kind != l->kind || r->owner.key != l->owner || k->failed)
+        return;
+    if (fuse_kept_lock(k->kept, &lock, &at)) {
+        k->failed = true;
+    } else if (!fuse_locker_keeps(k->locker, at)) {
+        fuse_kept_unlock(k->kept, at);
+        k->failed = true;
+    }
+}
+
+/* The new pieces are there before the old ones go: a process that is killed in
+ * between leaves both, and the request that changed them, which is resent. */
+static void keep(struct fuse_file *f, struct fuse_locker *l)
+{
+    struct keeping k = {.kept = f->volume->fuse->kept, .file = f, .locker = l};
+    size_t before = l->kept_count;
+
+    fs_locks_each(f->volume->client->locks, ino_of(f->node), keep_piece, &k);
+    if (before)
+        keep_no_longer(k.kept, l, before);
+    if (k.failed)
+        log_warning("volume %s: too many locks: some are lost when lunard is "
+                    "started again",
+                    f->volume->name);
 }
 
 /* -- a request ------------------------------------------------------------- */
 
 /* NULL: the request is answered. */
-static struct fuse_lock *lock_begin(fuse_req_t req, struct fuse_volume *v,
-                                    fs_ino ino)
+static struct fuse_lock *lock_begin(fuse_req_t req, struct fuse_file *f)
 {
+    struct fuse_volume *v = f->volume;
     struct fuse_lock *l = calloc(1, sizeof *l);
 
     if (!l) {
@@ -89,7 +165,8 @@ static struct fuse_lock *lock_begin(fuse_req_t req, struct fuse_volume *v,
     l->fuse = v->fuse;
     l->volume = v;
     l->req = req;
-    l->call.core.range.file = ino;
+    l->file = f;
+    l->call.core.range.file = ino_of(f->node);
     l->fuse->busy++;
     v->busy++;
     list_push_back(&l->fuse->locks, &l->link);
@@ -118,7 +195,11 @@ static int errno_of(const struct fuse_lock *l)
 static void lock_done(struct fs_lock_call *call)
 {
     struct fuse_lock *l = container_of(call, struct fuse_lock, call);
+    const struct lm_range_owner *owner = &call->core.range.owner;
+    struct fuse_locker *locker = find_locker(l->file, owner->kind, owner->key);
 
+    if (locker && (!call->error || owner->kind == LM_FLOCK))
+        keep(l->file, locker);
     fuse_reply_err(l->req, errno_of(l));
     lock_end(l);
 }
@@ -150,15 +231,12 @@ static void range_fill(struct lm_range *r, uint64_t owner,
     r->pid = (uint32_t)lock->l_pid;
 }
 
-/* The same, and the file. */
-static struct fuse_lock *begin(fuse_req_t req, fuse_ino_t node,
-                               struct fuse_file **ret_file)
+static struct fuse_lock *begin(fuse_req_t req, fuse_ino_t node)
 {
     struct fuse_file *f = fuse_file_find(fuse_req_userdata(req), node);
 
-    *ret_file = f;
     if (f)
-        return lock_begin(req, f->volume, ino_of(node));
+        return lock_begin(req, f);
     fuse_reply_err(req, ESTALE);
     return NULL;
 }
@@ -180,8 +258,7 @@ static void fail(struct fuse_lock *l, int error)
     lock_end(l);
 }
 
-static void set(struct fuse_lock *l, struct fuse_file *f, uint64_t fh,
-                bool sleep)
+static void set(struct fuse_lock *l, uint64_t fh, bool sleep)
 {
     const struct lm_range *r = &l->call.core.range;
 
@@ -190,7 +267,7 @@ static void set(struct fuse_lock *l, struct fuse_file *f, uint64_t fh,
         return;
     }
     if (r->type != LM_UNLCK &&
-        note_locker(f, r->owner.kind, r->owner.key, fh)) {
+        !fuse_locker_get(l->file, r->owner.kind, r->owner.key, fh)) {
         fail(l, ENOLCK);
         return;
     }
@@ -209,13 +286,12 @@ static void handle_setlk(fuse_req_t req, fuse_ino_t node,
                          struct fuse_file_info *fi, struct flock *lock,
                          int sleep)
 {
-    struct fuse_file *f;
-    struct fuse_lock *l = begin(req, node, &f);
+    struct fuse_lock *l = begin(req, node);
 
     if (!l)
         return;
     range_fill(&l->call.core.range, fi->lock_owner, lock);
-    set(l, f, fi->fh, sleep);
+    set(l, fi->fh, sleep);
 }
 
 /* A process of another host has no number here: l_pid is 0. */
@@ -247,8 +323,7 @@ static void tested(struct fs_lock_call *call)
 static void handle_getlk(fuse_req_t req, fuse_ino_t node,
                          struct fuse_file_info *fi, struct flock *lock)
 {
-    struct fuse_file *f;
-    struct fuse_lock *l = begin(req, node, &f);
+    struct fuse_lock *l = begin(req, node);
 
     if (!l)
         return;
@@ -268,8 +343,7 @@ static void handle_flock(fuse_req_t req, fuse_ino_t node,
                          struct fuse_file_info *fi, int op)
 {
     const int type = op & ~LOCK_NB;
-    struct fuse_file *f;
-    struct fuse_lock *l = begin(req, node, &f);
+    struct fuse_lock *l = begin(req, node);
 
     if (!l)
         return;
@@ -279,7 +353,7 @@ static void handle_flock(fuse_req_t req, fuse_ino_t node,
                               : type == LOCK_EX ? LM_WRLCK
                                                 : LM_UNLCK;
     l->call.core.range.last = LM_RANGE_LAST;
-    set(l, f, fi->fh, !(op & LOCK_NB));
+    set(l, fi->fh, !(op & LOCK_NB));
 }
 
 /* -- the end of locks ------------------------------------------------------ */
@@ -309,7 +383,7 @@ static void unlock(const struct fuse_file *f, struct fuse_locker *of)
     ASSERT(call != NULL);
     unlock_fill(call, f, of);
     call->done = unlocked;
-    drop_locker(of);
+    drop_locker(f, of);
     fs_locks_submit(f->volume->client->locks, call);
 }
 
@@ -327,11 +401,11 @@ static void handle_flush(fuse_req_t req, fuse_ino_t node,
         fuse_reply_err(req, 0);
         return;
     }
-    l = lock_begin(req, f->volume, ino_of(node));
+    l = lock_begin(req, f);
     if (!l)
         return; /* RELEASE finds it */
     unlock_fill(&l->call, f, locker);
-    drop_locker(locker);
+    drop_locker(f, locker);
     l->call.done = lock_done;
     lock_submit(l);
 }

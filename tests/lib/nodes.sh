@@ -31,7 +31,9 @@ tgt --mode target --op bind --tid 1 -I ALL
 wire=$((port + 10000)) # and the two after it
 pids=()
 
-# node N OPTION…: of three; 1 coordinates.
+# node N OPTION…: of three; 1 coordinates, and obeys what is written to $orders.
+mkfifo "$dir/orders"
+exec {orders}<>"$dir/orders"
 node() {
     local n=$1 other peers=()
     shift
@@ -42,7 +44,8 @@ node() {
     done
     rm -f "$dir/out$n"
     "$fsnode" -n "$n" -c 1 -l "127.0.0.1:$((wire + n))" -k "$dir/key" \
-        "${peers[@]}" "$@" "$url" "$dir/$n" >"$dir/out$n" 2>>"$dir/node$n.log" &
+        "${peers[@]}" "$@" "$url" "$dir/$n" \
+        <&"$orders" >>"$dir/out$n" 2>>"$dir/node$n.log" &
     pids[n]=$!
     at_exit "kill -9 $!"
     wait_for 20 grep -q ready "$dir/out$n"

@@ -226,6 +226,40 @@ else
     step "ping_pong is not installed: left out (docs/testing.md)"
 fi
 
+step "a process that is killed and started again under its mount takes them back"
+locker E "$dir/2/v/a"
+ask B "posix write 600 10" ok
+ask B "posix read 605 10" ok
+ask E "ofd write 620 10" ok
+ask E "flock write 0 0" ok
+ask A "ofd write 700 1" ok
+run=$(sed 's/ready //' "$dir/out2")
+: >"$dir/out2"
+kill -HUP "${pids[2]}"
+tell E "ofd write 700 1 wait" # now, or when the mount is served again
+echo "forget 2 $run" >&"$orders"
+wait_for 20 grep -q ready "$dir/out2"
+for l in A C; do
+    ask $l "test posix write 600 5" "write 600 5 0"
+    ask $l "test posix write 605 5" "read 605 10 0"
+    ask $l "posix write 629 1" EAGAIN
+    ask $l "flock read 0 0" EAGAIN
+done
+ask A "ofd none 700 1" ok
+hear E ok
+ask B "posix none 605 10" ok
+ask C "posix write 605 10" ok
+ask C "posix none 605 10" ok
+end E
+tell C "ofd write 620 10 wait"
+tell A "flock write 0 0 wait"
+hear C ok
+hear A ok
+ask A "flock none 0 0" ok
+end B
+ask C "posix write 600 5" ok
+locker B "$dir/2/v/a"
+
 step "a node that leaves leaves no lock behind"
 ask B "posix write 500 1" ok
 end B

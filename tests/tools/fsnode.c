@@ -3,14 +3,21 @@
  * coordinates is told by an option and never changes.
  *
  *   fsnode -n NODE -c COORDINATOR -l ADDRESS -k KEYFILE [-p NODE=ADDRESS]…
- *          [-f] URL MOUNTPOINT          -f format first
+ *          [-f] [-a FD,FD] URL MOUNTPOINT
+ *          -f format first; -a take over a mount: /dev/fuse, what was kept
  *
- * Prints "ready" and serves in the foreground until SIGTERM or SIGINT.
+ * Prints "ready INCARNATION" and serves in the foreground until SIGTERM or
+ * SIGINT.  SIGHUP: ends without a word, as a crash does; a successor takes over
+ * the mount.  The coordinator reads "forget NODE INCARNATION" on its standard
+ * input: that run is fenced.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/transport_tls.h"
 #include "fs/fs.h"
 #include "iscsi/lun.h"
 
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/close_range.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -22,6 +29,7 @@ enum { AIO_DEPTH = 512, SPIN_US = 50 };
 
 struct options {
     bool format;
+    int fuse_fd, kept_fd; /* -1: none */
     uint32_t node, coordinator;
     const char *listen, *key_file, *url, *mountpoint;
     const char *peers[TRANSPORT_TLS_NODES_MAX + 1];
@@ -44,7 +52,8 @@ struct node {
 static void usage(void)
 {
     fprintf(stderr, "usage: fsnode -n NODE -c COORDINATOR -l ADDRESS -k "
-                    "KEYFILE [-p NODE=ADDRESS]... [-f] URL MOUNTPOINT\n");
+                    "KEYFILE [-p NODE=ADDRESS]... [-f] [-a FD,FD] URL "
+                    "MOUNTPOINT\n");
     exit(2);
 }
 
@@ -60,16 +69,20 @@ static void parse_peer(struct options *o, char *text)
 
 static struct options parse(int argc, char **argv)
 {
-    struct options o = {.format = false};
+    struct options o = {.fuse_fd = -1, .kept_fd = -1};
     int c;
 
-    while ((c = getopt(argc, argv, "n:c:l:k:p:f")) != -1) {
+    while ((c = getopt(argc, argv, "n:c:l:k:p:a:f")) != -1) {
         switch (c) {
         case 'n': o.node = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'c': o.coordinator = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'l': o.listen = optarg; break;
         case 'k': o.key_file = optarg; break;
         case 'p': parse_peer(&o, optarg); break;
+        case 'a':
+            if (sscanf(optarg, "%d,%d", &o.fuse_fd, &o.kept_fd) != 2)
+                usage();
+            break;
         case 'f': o.format = true; break;
         default: usage();
         }
@@ -189,8 +202,8 @@ static void start(struct node *n)
 {
     struct fs_fuse_args fuse = {.mountpoint = n->o->mountpoint,
                                 .incarnation = n->incarnation,
-                                .fd = -1,
-                                .kept_fd = -1,
+                                .fd = n->o->fuse_fd,
+                                .kept_fd = n->o->kept_fd,
                                 .locks = true};
     struct fs_client_args client = {.lun = lun_store(n->lun)};
     struct diag why = {0};
@@ -204,6 +217,46 @@ static void start(struct node *n)
     check(fs_client_new(&client, &n->client), "client", NULL);
     check(fs_fuse_start(&fuse, &why, &n->fuse), "mount", &why);
     check(fs_fuse_add_volume(n->fuse, "v", 1, n->client), "add volume", NULL);
+    if (n->o->fuse_fd >= 0)
+        check(fs_fuse_resume(n->fuse), "resume", NULL);
+}
+
+/* What a fence would say: to the end of the input. */
+static void *obey(void *arg)
+{
+    struct node *n = arg;
+    struct fs_sender who;
+    char line[80];
+
+    while (fgets(line, sizeof line, stdin))
+        if (sscanf(line, "forget %" SCNu32 " %" SCNu64, &who.node,
+                   &who.incarnation) == 2)
+            check(fs_coord_forget(n->coord, &who), "forget", NULL);
+    return NULL;
+}
+
+/* As if killed, and started anew by one who kept the mount. */
+static void succeed(const struct node *n, int argc, char **argv)
+{
+    int fds[] = {fs_fuse_fd(n->fuse), fs_fuse_kept_fd(n->fuse)};
+    char kept[32];
+    char **args = calloc((size_t)argc + 3, sizeof *args);
+    char adopt[] = "-a";
+    int count = 0;
+
+    check(args ? E_OK : E_NOMEM, "exec", NULL);
+    snprintf(kept, sizeof kept, "%d,%d", fds[0], fds[1]);
+    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        fcntl(fds[i], F_SETFD, 0);
+    args[count++] = argv[0];
+    args[count++] = adopt;
+    args[count++] = kept;
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "-f") != 0)
+            args[count++] = argv[i];
+    execv("/proc/self/exe", args);
+    check(err_from_errno(errno), "exec", NULL);
 }
 
 static void stop(struct node *n)
@@ -231,12 +284,14 @@ int main(int argc, char **argv)
     struct node n = {.o = &o, .incarnation = clock_wall_ns(clock_system())};
     struct diag why = {0};
     struct loop *loop, *lun_loop;
+    pthread_t orders;
     sigset_t set;
     int sig;
 
     sigemptyset(&set); /* blocked in every thread: only sigwait() sees them */
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     check(loop_new(&main_args, &loop), "loop", NULL);
     loop_adopt(loop);
@@ -247,9 +302,13 @@ int main(int argc, char **argv)
     if (o.format)
         check(fs_format(lun_store(n.lun), &format, &why), "format", &why);
     start(&n);
-    puts("ready");
+    printf("ready %" PRIu64 "\n", n.incarnation);
     fflush(stdout);
+    if (n.coord && pthread_create(&orders, NULL, obey, &n))
+        check(E_NOMEM, "orders", NULL);
     sigwait(&set, &sig);
+    if (sig == SIGHUP)
+        succeed(&n, argc, argv);
     stop(&n);
     lun_close(n.lun);
     reactor_stop(n.reactor);
