@@ -176,6 +176,7 @@ struct lun_pr {
     struct loop *from;
     struct lun *lun;
     unsigned session;
+    uint64_t arrived_ns;
     enum err result;
     struct task task;
 };
@@ -184,7 +185,8 @@ struct lun_pr {
  * one after the other, in order.
  * On a shared LUN also while it is held, and each is sent once; REGISTER waits
  * until nothing else is out, and nothing goes out until it was answered: for
- * what was sent under one key must not run under the next (I13).
+ * what was sent under one key must not run under the next (I13).  RESET waits
+ * for that, too, but not for long.
  * E_OK: `done` runs exactly once, later, on this thread's loop.
  * Errors: E_UNSUPPORTED (file, or the target cannot), E_RESERVED (conflict:
  * proof of nothing, look at the keys), E_LUN_GONE (no session, or lost before

@@ -8,7 +8,12 @@
 
 #include <string.h>
 
-enum { KEYS_HEADER_BYTES = 8, KEY_BYTES = 8, RESERVATION_BYTES = 24 };
+enum {
+    KEYS_HEADER_BYTES = 8,
+    KEY_BYTES = 8,
+    RESERVATION_BYTES = 24,
+    RESET_WAITS_MS = 2000 /* for what this session has out */
+};
 
 /* SPC-4 tables 59 and 62: service actions. */
 static const struct pr_row {
@@ -363,7 +368,14 @@ bool prs_want_silence(const struct session *s)
 {
     const struct lun_pr *pr = s->pr ? s->pr : next_pr(s);
 
-    return s->lun->ear && pr && pr_rows[pr->op].registers;
+    if (!s->lun->ear || !pr)
+        return false;
+    /* tgt drops a session whose data arrives for a command that the same
+     * session's reset took away.  But a LUN that hangs is to be reset. */
+    if (pr->op == LUN_PR_RESET)
+        return clock_now_ns(loop_clock(s->loop)) <
+               pr->arrived_ns + RESET_WAITS_MS * NS_PER_MS;
+    return pr_rows[pr->op].registers;
 }
 
 void prs_dispatch(struct session *s)
@@ -397,6 +409,7 @@ static void pr_arrive(struct task *t)
         pr_finish(pr, E_LUN_GONE);
         return;
     }
+    pr->arrived_ns = session_now(s);
     list_push_back(&s->prs, &pr->link);
     prs_dispatch(s);
 }

@@ -402,6 +402,7 @@ static uint64_t tick_ready(struct session *s, uint64_t now)
     share_probe(s, now);
     if (s->pr && now - s->pr_since_ns >= s->lun->command_ns)
         session_lose(s, "a reservation command was not answered");
+    prs_dispatch(s); /* one that has waited long enough */
     keep_alive(s, now);
     return busy ? TICK_MS : IDLE_TICK_MS;
 }
