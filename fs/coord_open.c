@@ -85,7 +85,7 @@ static bool lives(const struct fs_coord *c, const struct fs_sender *who)
 /* A run that has handles or answers, and does not live.  E_NODATA: none. */
 static enum err find_dead(struct fs_coord *c, struct fs_sender *ret_who)
 {
-    enum err e = db_first(c->db, SQL_SENDERS);
+    enum err e = db_first(c->db, SQL_SENDERS, DB_INT(FS_SLOTS_KEPT));
 
     while (!e) {
         ret_who->node = (uint32_t)db_u64(c->db, SQL_SENDERS, 0);
@@ -99,14 +99,18 @@ static enum err find_dead(struct fs_coord *c, struct fs_sender *ret_who)
     return e;
 }
 
+/* What users of a kept mount were not told yet their next run asks for once
+ * more (I7): a run that is gone leaves that, until some more have come. */
 enum err coord_forget(struct fs_coord *c, const struct fs_sender *who)
 {
+    enum { RUNS_KEPT = 4 };
     enum err e = db_run(c->db, SQL_HANDLE_FREE, DB_INT(who->node),
                         DB_INT(who->incarnation));
 
     return e ? e
              : db_run(c->db, SQL_REPLY_FORGET, DB_INT(who->node),
-                      DB_INT(who->incarnation));
+                      DB_INT(who->incarnation), DB_INT(FS_SLOTS_KEPT),
+                      DB_INT(RUNS_KEPT));
 }
 
 /* Earlier runs are dead or fenced: nothing is theirs any more (I10), but for

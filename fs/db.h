@@ -117,10 +117,12 @@
     X(SQL_REPLY_PUT,     "REPLACE INTO reply VALUES (?,?,?,?,?,?,?)")          \
     X(SQL_REPLY_LAST,    "SELECT coalesce(max(seq), 0) FROM reply "            \
                          "WHERE node = ? AND incarnation = ?")                 \
-    X(SQL_REPLY_FORGET,  "DELETE FROM reply WHERE "                            \
-                         "node = ? AND incarnation = ?")                       \
+    X(SQL_REPLY_FORGET,  "DELETE FROM reply WHERE node = ?1 AND "              \
+                         "(incarnation = ?2 AND slot < ?3 OR "                 \
+                         "incarnation < ?2 - ?4)")                             \
     X(SQL_SENDERS,       "SELECT node, incarnation FROM handle WHERE mode <> 0"\
-                         " UNION SELECT node, incarnation FROM reply")         \
+                         " UNION SELECT node, incarnation FROM reply "         \
+                         "WHERE slot < ?")                                     \
     X(SQL_NODE_PUT,      "REPLACE INTO node VALUES (?,?,0)")                   \
     X(SQL_NODE_FENCE,    "UPDATE node SET fenced = 1 WHERE "                   \
                          "NOT (node = ? AND incarnation = ?)")
