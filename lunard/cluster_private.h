@@ -79,6 +79,12 @@ struct seat {
     struct fs_link *link;
     struct seat_peers peers;
 
+    /* What was said while there was no guard: it begins with that.  [word] */
+    struct seat_heard {
+        struct lm_run from;
+        struct guard_message message;
+    } heard[WORD_FENCED + 1];
+
     /* lock: cluster.mutex to read from elsewhere, changed on the loop */
     struct guard *guard;
     struct lun *lun;

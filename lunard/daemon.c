@@ -202,6 +202,7 @@ static enum err start_mount(struct daemon *d, struct diag *why)
         .fd = -1,
         .kept_fd = -1,
         .cache_s = d->config.corosync ? 0 : CACHE_S,
+        .locks = d->config.corosync,
     };
     enum err e;
 

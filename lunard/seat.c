@@ -326,6 +326,7 @@ static void answer_for_none(struct seat *s, struct lm_run from,
     struct cluster *c = s->cluster;
     struct guard_message answer = *m;
 
+    s->heard[m->word] = (struct seat_heard){from, *m};
     answer.node = c->me.node;
     answer.incarnation = c->me.incarnation;
     answer.key = 0;
@@ -393,6 +394,20 @@ static void set_open(struct seat *s, struct guard *g, struct lun *lun)
     cluster_unlock(s->cluster);
 }
 
+/* Of those who are in still: what they said once they do not say again. */
+static void tell_heard(struct seat *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s->heard); i++) {
+        const struct seat_heard heard = s->heard[i];
+        const struct member_id *id =
+            member_view_find(&s->cluster->view, heard.from.node);
+
+        s->heard[i].from.node = 0;
+        if (heard.from.node && id && id->incarnation == heard.from.incarnation)
+            guard_on_message(s->guard, heard.from, &heard.message);
+    }
+}
+
 /* A guard first: it hears the others, and is the ear of the LUN. */
 static void guard_comes(void *arg)
 {
@@ -402,6 +417,7 @@ static void guard_comes(void *arg)
 
     set_open(s, seating->guard, NULL);
     cluster_tell_view(c, s);
+    tell_heard(s);
     for (uint32_t node = 1; node <= LM_NODES_MAX; node++)
         if (c->connected[node])
             guard_on_met(s->guard, (struct lm_run){node, c->connected[node]});
