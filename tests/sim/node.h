@@ -23,8 +23,8 @@ enum {
     NODE_SUSPECT_MS = 4000, /* an answer is owed too long */
     NODE_BEAT_MS = 500,     /* heartbeats of reactor 0, by cpg */
     /* blocks of a LUN */
-    NODE_BLOCKS_AT = 0, /* the node block of host h is h */
-    NODE_SUPER_AT = 32, /* two copies */
+    NODE_BLOCKS_AT = 0, /* of host h: h, and its second copy 16 + h */
+    NODE_SUPER_AT = 34, /* two copies */
     NODE_META_AT = 40,
     NODE_DISKS_AT = 64,
     NODE_DISKS = 4, /* of a LUN */
@@ -68,14 +68,22 @@ struct volume;
 struct ask;
 typedef void answered_fn(struct ask *a, enum lun_answer answer);
 
+/* As fs/node.c writes it: in turn to two copies. */
+struct node_copy {
+    uint64_t sequence; /* even: the first one */
+    struct node_block block;
+    uint64_t sum;
+};
+
 /* A question to a LUN, and who hears the answer. */
 struct ask {
     struct list node; /* of volume.pending */
     struct sim_command command;
     struct volume *volume;
     uint32_t ticket, tries;
-    bool own;  /* the nexus asks: also before it is admitted */
-    bool once; /* a write under layouts: not sent again behind its back */
+    bool own;    /* the nexus asks: also before it is admitted */
+    bool once;   /* a write under layouts: not sent again behind its back */
+    bool reread; /* a copy of a node block was being written */
     answered_fn *answered;
     void *arg;
 };
@@ -145,7 +153,8 @@ struct volume {
     struct list changes; /* the first one is being written */
     bool writing;
     struct ask *block_ask; /* the question that writes it */
-    uint64_t block_version;
+    uint64_t sequence;     /* of the last node block that is durable */
+    struct node_copy copy;
     /* coordinator */
     bool open;
     uint32_t meta_out; /* metadata writes in flight */
@@ -238,6 +247,8 @@ void lun_change_block(struct volume *v, const struct block_change *change);
 void lun_nexus(struct volume *v, const struct nexus_event *event);
 void lun_look(struct volume *v); /* READ KEYS, and be admitted anew */
 struct node_blocks *lun_blocks(struct ask *a); /* of an answered SIM_READ */
+/* False: torn, or never written. */
+bool lun_copy(const void *bytes, size_t length, struct node_copy *ret_copy);
 struct lm_keys lun_keys(const struct ask *a, uint32_t room);
 
 /* -- node_fence.c ---------------------------------------------------------- */

@@ -67,6 +67,91 @@ static void register_if_idle(struct volume *v)
     ask_own(v, a);
 }
 
+/* -- node blocks, two copies of each --------------------------------------- */
+
+static uint64_t sum_of(const struct node_copy *copy)
+{
+    const uint8_t *bytes = (const uint8_t *)copy;
+    uint64_t sum = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i < offsetof(struct node_copy, sum); i++)
+        sum = (sum ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return sum;
+}
+
+bool lun_copy(const void *bytes, size_t length, struct node_copy *ret_copy)
+{
+    if (length != sizeof *ret_copy)
+        return false;
+    memcpy(ret_copy, bytes, sizeof *ret_copy);
+    return ret_copy->sum == sum_of(ret_copy);
+}
+
+static uint32_t copy_at(uint32_t host, uint64_t sequence)
+{
+    return NODE_BLOCKS_AT + (uint32_t)(sequence % 2) * 16 + host;
+}
+
+enum copies { COPIES_WHOLE, COPIES_TORN, COPIES_LOST };
+
+static enum copies read_copies(const struct ask *a, uint32_t host,
+                               struct node_copy *ret_copy)
+{
+    enum copies how = COPIES_WHOLE;
+    struct node_copy copy;
+
+    memset(ret_copy, 0, sizeof *ret_copy);
+    for (uint64_t i = 0; i < 2; i++) {
+        const struct sim_read *r = &a->command.read[copy_at(host, i)];
+
+        if (!r->length)
+            continue;
+        if (!lun_copy(r->bytes, r->length, &copy))
+            how = COPIES_TORN;
+        else if (copy.sequence > ret_copy->sequence)
+            *ret_copy = copy;
+    }
+    /* The second copy is written first: nothing was said before. */
+    return how == COPIES_TORN && !ret_copy->sequence &&
+                   a->command.read[copy_at(host, 0)].length
+               ? COPIES_LOST
+               : how;
+}
+
+static enum copies worst_of(const struct ask *a)
+{
+    enum copies worst = COPIES_WHOLE;
+    struct node_copy copy;
+
+    for (uint32_t h = 1; h <= a->volume->node->host->sim->host_count; h++) {
+        enum copies how = read_copies(a, h, &copy);
+
+        worst = how > worst ? how : worst;
+    }
+    return worst;
+}
+
+/* A torn copy may be one that is being written, and hide that the other one is
+ * not the last but one any more: all are read once more (fs_nodes_decode()). */
+static bool reads_again(struct ask *a)
+{
+    if (a->command.op != SIM_READ || a->command.status != SIM_GOOD ||
+        a->reread || worst_of(a) == COPIES_WHOLE)
+        return false;
+    a->reread = true;
+    a->command.read = NULL;
+    lun_ask(a->volume, a);
+    return true;
+}
+
+static enum lun_answer judge(const struct ask *a)
+{
+    if (a->command.op == SIM_READ && a->command.status == SIM_GOOD &&
+        worst_of(a) == COPIES_LOST)
+        return LUN_FAILED;
+    return answer_of(a->command.status);
+}
+
 /* SAM-5: what met a unit attention or was aborted by another nexus was not
  * carried out: it is sent again. */
 static void ask_done(struct sim_command *c)
@@ -90,8 +175,8 @@ static void ask_done(struct sim_command *c)
         a->answered(a, LUN_FAILED);
     else if (again && ++a->tries < NODE_TRIES_MAX)
         lun_ask(v, a);
-    else
-        a->answered(a, answer_of(c->status));
+    else if (!reads_again(a))
+        a->answered(a, judge(a));
     register_if_idle(v);
 }
 
@@ -176,13 +261,11 @@ struct node_blocks *lun_blocks(struct ask *a)
 {
     struct sim *s = a->volume->node->host->sim;
     struct node_blocks *blocks = sim_alloc(s, sizeof *blocks);
+    struct node_copy copy;
 
-    for (uint32_t h = 1; a->command.read && h <= s->host_count; h++) {
-        const struct sim_read *r = &a->command.read[h];
-
-        if (r->length == sizeof blocks->node[0])
-            memcpy(&blocks->node[h - 1], r->bytes, sizeof blocks->node[0]);
-    }
+    for (uint32_t h = 1; a->command.read && h <= s->host_count; h++)
+        if (read_copies(a, h, &copy) != COPIES_LOST)
+            blocks->node[h - 1] = copy.block;
     return blocks;
 }
 
@@ -220,11 +303,15 @@ static void change_ends(struct volume *v, enum lun_answer answer)
 
 static void block_flushed(struct ask *a, enum lun_answer answer)
 {
-    if (answer == LUN_OK)
-        sim_expect_version(a->volume->node->host->sim, a->volume->lun,
-                           NODE_BLOCKS_AT + a->volume->node->me.node,
-                           a->volume->block_version);
-    change_ends(a->volume, answer);
+    struct volume *v = a->volume;
+    uint64_t sequence = v->copy.sequence;
+
+    if (answer == LUN_OK) {
+        v->sequence = sequence;
+        sim_expect_version(v->node->host->sim, v->lun,
+                           copy_at(v->node->me.node, sequence), sequence);
+    }
+    change_ends(v, answer);
 }
 
 static void block_written(struct ask *a, enum lun_answer answer)
@@ -252,12 +339,15 @@ static void write_next(struct volume *v)
     change = container_of(v->changes.next, struct block_change, node);
     change->apply(change, &v->own);
     v->own.node = v->node->me.node;
+    v->copy.sequence = v->sequence + 1;
+    v->copy.block = v->own;
+    v->copy.sum = sum_of(&v->copy);
     a = lun_ask_new(v, SIM_WRITE, 0, block_written, NULL);
-    a->command.block = NODE_BLOCKS_AT + v->node->me.node;
+    a->command.block = copy_at(v->node->me.node, v->copy.sequence);
     a->command.count = 1;
-    a->command.bytes = &v->own;
-    a->command.length = sizeof v->own;
-    a->command.author.version = ++v->block_version;
+    a->command.bytes = &v->copy;
+    a->command.length = sizeof v->copy;
+    a->command.author.version = v->copy.sequence;
     a->own = change->own;
     v->block_ask = a;
     lun_ask(v, a);
@@ -298,15 +388,13 @@ static void on_blocks(struct ask *a, enum lun_answer answer)
 {
     struct volume *v = a->volume;
     struct node_blocks *blocks = lun_blocks(a);
-    struct sim *s = v->node->host->sim;
+    struct node_copy copy;
 
     if (answer == LUN_OK && !v->own_known) {
-        const struct sim_landing *last =
-            sim_block_writer(s, v->lun, NODE_BLOCKS_AT + v->node->me.node);
-
+        (void)read_copies(a, v->node->me.node, &copy);
         v->own_known = true;
-        v->own = blocks->node[v->node->me.node - 1];
-        v->block_version = last ? last->author.version : 0;
+        v->own = copy.block;
+        v->sequence = copy.sequence;
     }
     lun_nexus(v, &(struct nexus_event){.kind = NEXUS_EV_BLOCKS_READ,
                                        .ticket = a->ticket,

@@ -181,15 +181,14 @@ static bool reads(const struct node *n)
 /* Does a node block say that the fence of it is done? */
 static bool is_recorded(const struct sim *s, uint32_t host, uint64_t run)
 {
-    for (uint32_t h = 1; h <= s->host_count; h++) {
-        const struct node_block *b;
+    for (uint32_t block = NODE_BLOCKS_AT; block < NODE_SUPER_AT; block++) {
         size_t length;
+        const void *bytes = sim_block_bytes(s, 0, block, &length);
+        struct node_copy copy;
+        const struct node_fencing *f = &copy.block.fencing[host - 1];
 
-        b = sim_block_bytes(s, 0, NODE_BLOCKS_AT + h, &length);
-        if (length == sizeof *b &&
-            b->fencing[host - 1].state != FENCING_NAMED &&
-            b->fencing[host - 1].turn == LM_TURN_ALL &&
-            b->fencing[host - 1].run.incarnation >= run)
+        if (lun_copy(bytes, length, &copy) && f->state != FENCING_NAMED &&
+            f->turn == LM_TURN_ALL && f->run.incarnation >= run)
             return true;
     }
     return false;
@@ -217,12 +216,13 @@ static bool has_come(struct sim *s, const struct duel *d, enum awaited what)
 
 static void await(struct sim *s, const struct duel *d, enum awaited what)
 {
-    uint32_t i;
+    uint32_t step_ms = what < VICTIM_IS_FENCED ? 1 : 5, ms = 0;
 
-    for (i = 0; i < 15000 && !s->verdict.failed && !has_come(s, d, what); i++)
-        sim_run_until(s, sim_now(s) + SIM_MS);
+    for (; ms < 15000 && !s->verdict.failed && !has_come(s, d, what);
+         ms += step_ms)
+        sim_run_until(s, sim_now(s) + step_ms * SIM_MS);
     sim_trace(s, 0, "duel of h%u and h%u: step %u after %u ms", d->fencer,
-              d->victim, (uint32_t)what + 1, i);
+              d->victim, (uint32_t)what + 1, ms);
 }
 
 /* The victim registers again before its fence is recorded, reads the name, and

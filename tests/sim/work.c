@@ -38,13 +38,12 @@ static uint64_t bit(uint32_t host)
 static void landed(struct sim *s, uint32_t lun, uint32_t block,
                    const void *bytes, size_t length)
 {
-    struct node_block b;
+    struct node_copy copy;
 
-    if (block >= NODE_SUPER_AT || length != sizeof b)
+    if (block >= NODE_SUPER_AT || !lun_copy(bytes, length, &copy))
         return;
-    memcpy(&b, bytes, sizeof b);
     for (uint32_t i = 0; i < s->host_count; i++) {
-        const struct node_fencing *f = &b.fencing[i];
+        const struct node_fencing *f = &copy.block.fencing[i];
 
         if (!f->run.node || f->state == FENCING_NAMED || f->turn != LM_TURN_ALL)
             continue;
