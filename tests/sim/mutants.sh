@@ -17,7 +17,9 @@ rows() {
 
 copy=$(mktemp -d "${TMPDIR:-/tmp}/lunar-mutants.XXXXXX") || exit 2
 trap 'rm -rf "$copy"' EXIT
-make -s -j"$(nproc)" build/release/sim build/release/tests/unit_lockmgr || exit 1
+made="build/release/sim build/release/tests/unit_lockmgr"
+# shellcheck disable=SC2086 # a list of paths
+make -s -j"$(nproc)" $made || exit 1
 git ls-files | tar -cf - -T - | tar -xf - -C "$copy" || exit 2
 mkdir -p "$copy/build"
 cp -a build/release "$copy/build/"
@@ -46,8 +48,7 @@ while IFS=';' read -r name file script scenario; do
     if cmp -s "$copy/$file" "$copy/kept"; then
         echo "FAIL  $name: the script changes nothing in $file"
         bad=1
-    elif ! make -s -C "$copy" build/release/sim \
-        build/release/tests/unit_lockmgr >"$copy/log" 2>&1; then
+    elif ! make -s -C "$copy" $made >"$copy/log" 2>&1; then
         echo "FAIL  $name: does not compile"
         tail -n 5 "$copy/log"
         bad=1
