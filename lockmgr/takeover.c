@@ -154,7 +154,7 @@ bool takeover_coordinates(const struct takeover *t)
 void takeover_give_up(struct takeover *t, struct takeover_effects *fx,
                       uint32_t to)
 {
-    t->passed |= node_bit(t->args.me.node);
+    peer_of(t, t->args.me.node)->passed_view = t->view.id;
     t->resign_to = to;
     t->may_cache = false;
     t->foreign = 0;
@@ -195,7 +195,9 @@ uint32_t takeover_elected(const struct takeover *t)
 {
     struct lm_view view = t->view;
 
-    view.members &= ~t->passed;
+    for (uint32_t i = 0; i < LM_NODES_MAX; i++)
+        if (t->peer[i].passed_view >= view.id)
+            view.members &= ~node_bit(i + 1);
     return takeover_elect(&view, t->args.volume, t->heir);
 }
 

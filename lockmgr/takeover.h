@@ -61,7 +61,7 @@
     X(TAKEOVER_EV_VIEW,             "view: from membership, or paths changed") \
     X(TAKEOVER_EV_ARBITER_WON,      "view_id: its missing are fenced there")   \
     X(TAKEOVER_EV_ANNOUNCED,        "run has epoch, in view_id; opened")       \
-    X(TAKEOVER_EV_RESIGNED,         "run has released epoch, for `to` or 0")   \
+    X(TAKEOVER_EV_RESIGNED,         "run released epoch, view_id, for `to`")   \
     X(TAKEOVER_EV_BLOCKS_READ,      "[t] answer, blocks, super_epoch")         \
     X(TAKEOVER_EV_BLOCK_WRITTEN,    "[t] answer, after the flush")             \
     X(TAKEOVER_EV_RESERVATION_READ, "[t] answer, type, key of the holder")     \
@@ -163,6 +163,7 @@ struct takeover_peer {
     bool reported;                /* in this epoch */
     uint64_t since_view;          /* it is in the view, without a break */
     uint64_t resigned;            /* the highest epoch that it gave up */
+    uint64_t passed_view;         /* up to this view it does not try again */
     bool confirmed;               /* in HELD_CONFIRM */
     bool timed;                   /* it was in when the timer was started */
     bool confirm_dead;            /* the operator's word, not yet written */
@@ -176,7 +177,6 @@ struct takeover {
     uint64_t left_view;        /* the view in which last somebody left */
     uint64_t unsure_view;      /* …, or there was no quorum */
     uint64_t won_view;         /* up to this one the arbiter's race is won */
-    uint64_t passed;           /* bit (node - 1): resigned in this view */
     struct lm_run coordinator; /* as far as I know; node 0: nobody */
     uint64_t coordinator_view; /* the view in which it said so */
     uint64_t epoch;            /* claimed by me */

@@ -5,8 +5,8 @@
 
 /* -- claiming (F10) -------------------------------------------------------- */
 
-/* Who holds a claim, lives, and has not resigned it, coordinates as long as its
- * block says so.  node 0: nobody but me, perhaps. */
+/* Who holds a claim, lives, is not fenced by anybody, and has not resigned it,
+ * coordinates as long as its block says so.  node 0: nobody but me, perhaps. */
 static struct lm_run other_claimant(const struct takeover *t,
                                     const struct node_blocks *blocks)
 {
@@ -15,7 +15,8 @@ static struct lm_run other_claimant(const struct takeover *t,
         struct lm_run run = {node, b->incarnation};
 
         if (node != t->args.me.node && b->claim == CLAIM_HELD &&
-            b->epoch > t->peer[node - 1].resigned && peer_is_live(t, run))
+            b->epoch > t->peer[node - 1].resigned && peer_is_live(t, run) &&
+            b->incarnation > t->fenced.incarnation[node - 1])
             return run;
     }
     return (struct lm_run){0, 0};

@@ -90,7 +90,6 @@ void takeover_on_view(struct takeover *t, const struct takeover_event *ev,
     if (ev->view->id <= t->view.id)
         return;
     left = peers_take_view(t, ev->view);
-    t->passed = 0;
     t->heir = 0;
     if (left)
         t->left_view = t->view.id;
@@ -195,7 +194,7 @@ void takeover_on_resigned(struct takeover *t, const struct takeover_event *ev,
     p->resigned = max_u64(p->resigned, ev->epoch);
     if (ev->epoch < t->announced)
         return; /* of an epoch before the present one */
-    t->passed |= node_bit(ev->run.node);
+    p->passed_view = max_u64(t->view.id, ev->view_id);
     if (takeover_has_coordinator(t) && !lm_run_eq(ev->run, t->coordinator))
         return; /* who yielded to another; it does not try, either */
     t->coordinator = (struct lm_run){0, 0};

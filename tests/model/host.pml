@@ -22,7 +22,7 @@
  * host that has just come waits for that run to announce itself. */
 #define IS_FREE(n, m) \
     (m == n || !block_held[m] || HAS(passed[n], m) || \
-     !HAS(LIVE(n), ID(m, block_inc[m])))
+     !HAS(LIVE(n) & ~DONE, ID(m, block_inc[m])))
 #define IS_ELECTED(n) \
     (QUORATE(n) && !HAS_COORDINATOR(n) && IS_FIRST(n) && \
      IS_FREE(n, 0) && IS_FREE(n, 1) && IS_FREE(n, 2))

@@ -31,6 +31,11 @@ byte cuts, crashes, losses, moves;
 
 /* -- views change at any moment, and not for all at once ------------------- */
 
+/* Who has given up in its view does not try in it again; mine may be older. */
+#define GAVE_UP(m) (HAS(passed[m], m) << (m))
+#define STILL_PASSED(n) \
+    (passed[n] & ~(1 << n) & (GAVE_UP(0) | GAVE_UP(1) | GAVE_UP(2)))
+
 /* Whoever left while I coordinate is fenced before I grant again (I14). */
 inline lose(n, id)
 {
@@ -39,7 +44,7 @@ inline lose(n, id)
     away[n] = away[n] | (BIT(id) & ~missing[n] & ~recorded[n]);
     missing[n] = missing[n] | (BIT(id) & ~recorded[n]);
     reported[n] = reported[n] & ~BIT(id);
-    passed[n] = 0;
+    passed[n] = STILL_PASSED(n);
     if
     :: tk[n] == TAKEOVER_SERVING -> tk[n] = TAKEOVER_HELD
     :: tk[n] != TAKEOVER_FOLLOW && tk[n] < TAKEOVER_SERVING && !QUORATE(n) ->
@@ -70,7 +75,7 @@ inline join(n, m)
         /* condemned only for having left: pardoned */
         missing[n] = (HAS(away[n], ME(m)) && QUORATE(n) ->
             missing[n] & ~BIT(ME(m)) : missing[n]);
-        passed[n] = 0;
+        passed[n] = STILL_PASSED(n);
         tk[n] = (tk[n] == TAKEOVER_STRANGERS -> TAKEOVER_REPORTING : tk[n])
     :: else
     fi

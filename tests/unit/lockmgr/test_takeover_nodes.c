@@ -53,6 +53,36 @@ static void who_comes_claims_when_the_other_leaves(void)
     CHECK_EQ(t.epoch, 5);
 }
 
+static void who_comes_does_not_wait_for_a_fenced_claimant(void)
+{
+    struct lm_target target = {.run = run_of(2), .turn = LM_TURN_ALL};
+
+    setup();
+    node_block_claim(&blocks.node[1], CLAIM_HELD, 4);
+    node_block_name(&blocks.node[2], &target, FENCING_DONE);
+    sees(7); /* membership does not know yet */
+    claim_epoch();
+}
+
+/* In its view; mine is older. */
+static void who_resigned_in_a_view_does_not_try_in_it(void)
+{
+    struct takeover_event ev;
+
+    setup_as(2);
+    sees(3);
+    hear_epoch(TAKEOVER_EV_ANNOUNCED, 1, 4, false);
+    ev = about(TAKEOVER_EV_RESIGNED, 1);
+    ev.epoch = 4;
+    ev.view_id = view.id + 1;
+    takeover_step(&t, &ev, &fx);
+    sees(3); /* else node 1 is elected */
+    is_in(TAKEOVER_CLAIM_READ);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    sees(3);
+    is_in(TAKEOVER_CLAIM_WRITE);
+}
+
 static void f9_a_claimant_that_says_nothing_is_accused_not_fenced(void)
 {
     come_while_another_coordinates();
@@ -319,6 +349,8 @@ static const struct test tests[] = {
     TEST(who_comes_claims_when_the_other_resigns),
     TEST(who_comes_reads_again_in_each_view),
     TEST(who_comes_claims_when_the_other_leaves),
+    TEST(who_comes_does_not_wait_for_a_fenced_claimant),
+    TEST(who_resigned_in_a_view_does_not_try_in_it),
     TEST(f9_a_claimant_that_says_nothing_is_accused_not_fenced),
     TEST(who_claims_greets_whoever_comes_meanwhile),
     TEST(a_claim_that_came_to_nothing_hides_no_coordinator),
