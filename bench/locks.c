@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { NODES = 2, QUEUE = 64, LOCKS_MAX = 100000 };
@@ -213,6 +214,32 @@ static void range_lock_kernel(struct bench *b, uint64_t i)
         abort();
 }
 
+/* Lock, waiting if need be, and unlock one byte of a file, for so long. */
+static int through_the_mount(const char *path, uint64_t ms)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_len = 1};
+    uint64_t start = clock_now_ns(clock_system()), turns = 0, ns;
+
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        perror(path);
+        return 1;
+    }
+    do {
+        lock.l_type = F_WRLCK;
+        if (fcntl(fd, F_SETLKW, &lock))
+            abort();
+        lock.l_type = F_UNLCK;
+        if (fcntl(fd, F_SETLK, &lock))
+            abort();
+        turns++;
+        ns = clock_now_ns(clock_system()) - start;
+    } while (ns < ms * NS_PER_MS);
+    printf("%.0f\n", (double)ns / (double)turns);
+    close(fd);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -229,8 +256,10 @@ int main(int argc, char **argv)
     uint64_t count = argc == 3 ? strtoull(argv[1], NULL, 10) : 0;
     struct bench b;
 
+    if (argc == 4 && strcmp(argv[1], "-m") == 0)
+        return through_the_mount(argv[3], strtoull(argv[2], NULL, 10));
     if (!count) {
-        fputs("usage: locks COUNT FILE\n", stderr);
+        fputs("usage: locks COUNT FILE\n       locks -m MS FILE\n", stderr);
         return 2;
     }
     fd = open(argv[2], O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -67,6 +67,7 @@ struct fs_lock_note {
     struct task task;
     void *to;
     struct fs_sender from;
+    bool local;
     struct list link;
 };
 void fs_lock_note_free(struct fs_lock_note *note);

@@ -237,6 +237,7 @@ static void link_lock(struct fs_link *link, struct fs_lock_note *note)
 
     note->to = s->coord;
     note->from = s->who;
+    note->local = s->local;
     note->task.run = coord_locks_receive;
     loop_post(s->coord->loop, &note->task);
 }

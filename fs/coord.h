@@ -76,7 +76,7 @@ struct fs_coord {
     bool work_posted, working;
     struct lm_range_master *ranges; /* byte-range locks */
     bool ranges_served, ranges_complained;
-    struct list lock_notes; /* struct fs_lock_note, until all have reported */
+    struct list lock_notes; /* struct fs_lock_note, early as those below */
     uint64_t seq[META_SLOTS];
     struct discard discard[DISCARDS_MAX];
     unsigned discards, discards_busy; /* of one round; unanswered ones */
@@ -144,7 +144,7 @@ void coord_release(struct task *task);
 MUST_CHECK enum err coord_locks_open(struct fs_coord *c);
 void coord_locks_close(struct fs_coord *c);
 void coord_locks_receive(struct task *task);
-/* All have reported: those who wait for that go on. */
+/* If all have reported, and it is not held: those who wait for that go on. */
 void coord_locks_serve(struct fs_coord *c);
 /* A REPORT, or HELLO, or any other call is about to be carried out.  Errors:
  * of a report; it goes no further. */

@@ -2,7 +2,9 @@
  * master.  Decides nothing, writes nothing: after a takeover the nodes report
  * what they hold.
  *
- * Until all have reported, requests wait and nobody is told anything (I14).
+ * Until all have reported, and while held, requests wait and nobody is told
+ * anything (I14).  What is on its way is looked at once more where it leaves
+ * (net_serve.c).
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/coord.h"
 #include "fs/lock_wire.h"
@@ -67,8 +69,8 @@ static enum err run(struct fs_coord *c, const struct fs_lock_note *note,
         why);
 }
 
-/* Nobody coordinates here any more, and nothing was decided. */
-static void deny(struct fs_coord *c, const struct fs_lock_note *note)
+static void deny(struct fs_coord *c, const struct fs_lock_note *note,
+                 enum err error)
 {
     const fs_lock_request *q = &note->request;
 
@@ -78,20 +80,22 @@ static void deny(struct fs_coord *c, const struct fs_lock_note *note)
                            .slot = q->slot,
                            .seq = q->seq,
                            .ino = q->lock.ino,
-                           .error = E_VOL_OFFLINE});
+                           .error = error});
 }
 
-/* A message of another epoch, or of a run that is gone, is old; its sender will
- * hear of it, or has no more say. */
+/* Who speaks in another epoch will hear of this one.  Where nobody coordinates
+ * any more other nodes ask the next one. */
 static void run_note(struct fs_coord *c, struct fs_lock_note *note)
 {
     struct diag why = {0};
     enum err e = E_OK;
 
-    if (c->offline || !c->ranges)
-        deny(c, note);
-    else
+    if (!c->offline && c->ranges)
         e = run(c, note, &why);
+    else if (note->local)
+        deny(c, note, E_VOL_OFFLINE);
+    if (e == E_FENCED)
+        deny(c, note, e);
     fs_lock_note_free(note);
     if (!e || e == E_EPOCH || e == E_FENCED || c->ranges_complained)
         return;
@@ -99,15 +103,41 @@ static void run_note(struct fs_coord *c, struct fs_lock_note *note)
     log_warning("volume \"%s\": locks: %s", c->super.name, diag_text(&why, e));
 }
 
+static bool may_serve(struct fs_coord *c)
+{
+    return c->ranges && !c->meta->awaited_count && !coord_is_held(c);
+}
+
+/* What had to be said while nothing could be: recalls. */
+static void remind_all(struct fs_coord *c)
+{
+    struct lm_peer peers[FS_NODES_MAX];
+    size_t count = 0;
+
+    pthread_mutex_lock(&c->lock);
+    list_for_each (node, &c->sessions)
+        if (count < ARRAY_LEN(peers))
+            peers[count++] =
+                lock_peer(&container_of(node, struct coord_session, at)->who);
+    pthread_mutex_unlock(&c->lock);
+    for (size_t i = 0; i < count; i++)
+        (void)!step(
+            c,
+            &(struct lm_range_event){.type = LM_RANGE_AGAIN, .peer = peers[i]},
+            NULL);
+}
+
 void coord_locks_serve(struct fs_coord *c)
 {
     struct list *node;
 
-    if (!c->ranges || c->meta->awaited_count)
+    if (!may_serve(c))
         return;
-    if (!c->ranges_served)
+    if (!c->ranges_served) {
+        c->ranges_served = true;
         (void)!step(c, &(struct lm_range_event){.type = LM_RANGE_SERVE}, NULL);
-    c->ranges_served = true;
+        remind_all(c);
+    }
     while ((node = list_pop_front(&c->lock_notes)))
         run_note(c, container_of(node, struct fs_lock_note, link));
 }
@@ -171,6 +201,10 @@ void coord_locks_forget(struct fs_coord *c, const struct fs_sender *who)
     const struct lm_range_event gone = {.type = LM_RANGE_GONE,
                                         .peer = lock_peer(who)};
 
+    if (!may_serve(c) && c->ranges_served) {
+        c->ranges_served = false;
+        (void)!step(c, &(struct lm_range_event){.type = LM_RANGE_STOP}, NULL);
+    }
     while (step(c, &gone, NULL))
         ; /* no memory now: it must not be passed over */
 }

@@ -5,6 +5,7 @@
  *                   ▼                                             ▼
  *   coord.c ── one metadata thread: batches, group commit    struct store:
  *     meta_*.c  what each operation does to the tables          the LUN
+ *     coord_locks.c  byte-range locks of all nodes, in memory
  *     space.c   free space, pending_free, metadata chunks         ▲
  *     db.c ──> SQLite ──> vfs.c  CRC per page, one flush/commit ──┘
  *   super.c   superblock and its copies      node.c   node blocks: the epoch

@@ -67,8 +67,8 @@ static struct peer *find(struct net_serve *s, const struct fs_sender *who)
     return NULL;
 }
 
-/* Whoever is not there is told again when it says HELLO.  Errors: E_AGAIN -
- * later. */
+/* Whoever is not there is told again when it says HELLO.  A lock is nobody's
+ * while we are held.  Errors: E_AGAIN - later. */
 static enum err send_notice(const struct notice *n)
 {
     const struct net_serve *s = n->serve;
@@ -78,6 +78,8 @@ static enum err send_notice(const struct notice *n)
     memcpy(m.volume, s->volume->uuid, sizeof m.volume);
     if (!p || !p->connected)
         return E_OK;
+    if (n->body.kind == FS_MESSAGE_LOCK_ANSWER && coord_is_held(s->coord))
+        return E_AGAIN;
     return net_send(s->net, p->who.node, &m) == E_AGAIN ? E_AGAIN : E_OK;
 }
 

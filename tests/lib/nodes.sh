@@ -6,7 +6,7 @@
 #   node 1 -f            # formats; coordinates; its volume is $dir/1/v
 #   node 2               # wait_for the process: ${pids[2]}
 # shellcheck shell=bash
-. "$(dirname "${BASH_SOURCE[0]}")/system.sh"
+declare -F step >/dev/null || . "$(dirname "${BASH_SOURCE[0]}")/system.sh"
 need_root
 need tgtd tgtadm
 [ -e /dev/fuse ] || skip "there is no /dev/fuse"

@@ -1,136 +1,26 @@
 /* tests/unit/fs/test_locks.c - byte-range locks of many nodes: their clients,
  * the coordinator, and a network between them that breaks.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "base/transport.h"
 #include "tests/lib/kernel_locks.h"
-#include "tests/unit/fs/client_world.h"
+#include "tests/unit/fs/nodes_world.h"
 
-#include <string.h>
-
-enum { NODES = 4, FILE_A = 100, FILE_B = 101, STEPS = 3000, BYTES = 30 };
-
-struct node {
-    struct fs_net *net;
-    struct transport *transport;
-    struct fs_link *link;
-    struct fs_client *client;
-};
-
-struct cluster {
-    struct volume v;
-    struct transport_hub *hub;
-    struct node nodes[NODES + 1]; /* from 1 on; 1 coordinates */
-    struct fs_super_info super;
-    uint64_t last_file; /* that anybody asked about in passing */
-};
+enum { FILE_A = 1000, FILE_B, FILE_C, FILES, STEPS = 3000, BYTES = 30 };
 
 /* -- the world ------------------------------------------------------------- */
 
-static struct fs_sender run_of(uint32_t node)
-{
-    return (struct fs_sender){node, 100 + node};
-}
-
-static void node_start(struct cluster *c, uint32_t i)
-{
-    const struct fs_sender self = run_of(i);
-    struct node *n = &c->nodes[i];
-
-    CHECK_OK_FATAL(fs_net_new(c->v.world.loop, &self, &n->net));
-    CHECK_OK_FATAL(transport_hub_join(c->hub, i, self.incarnation,
-                                      c->v.world.loop, fs_net_ear(n->net),
-                                      &n->transport));
-    fs_net_attach(n->net, n->transport);
-}
-
-static void client_start(struct cluster *c, struct node *n)
-{
-    const struct fs_client_args args = {
-        .lun = c->v.lun, .link = n->link, .loop = c->v.world.loop};
-
-    CHECK_OK_FATAL(fs_client_new(&args, &n->client));
-}
-
-static void cluster_init(struct cluster *c)
-{
-    memset(c, 0, sizeof *c);
-    c->last_file = FILE_B + 1;
-    volume_init(&c->v, 256 * MIB);
-    CHECK_OK_FATAL(fs_super_probe(c->v.lun, &c->super, NULL));
-    CHECK_OK_FATAL(transport_hub_new(&c->hub));
-    for (uint32_t i = 1; i <= NODES; i++)
-        node_start(c, i);
-    CHECK_OK_FATAL(fs_net_serve(c->nodes[1].net, c->super.uuid, c->v.coord));
-    c->nodes[1].link = c->v.link;
-    for (uint32_t i = 1; i <= NODES; i++) {
-        if (i > 1)
-            CHECK_OK_FATAL(fs_net_reach(c->nodes[i].net, c->super.uuid, 1,
-                                        &c->nodes[i].link));
-        client_start(c, &c->nodes[i]);
-    }
-}
-
-struct flag_task {
-    struct task task;
-    bool done;
-};
-
-static void set_flag(struct task *task)
-{
-    container_of(task, struct flag_task, task)->done = true;
-}
-
-static void leave(struct cluster *c)
-{
-    struct flag_task left = {.task.run = set_flag};
-
-    fs_net_leave(c->nodes[1].net, c->super.uuid, &left.task);
-    world_run_until(&c->v.world, &left.done);
-}
-
-static void cluster_fini(struct cluster *c)
-{
-    for (uint32_t i = 1; i <= NODES; i++)
-        fs_client_free(c->nodes[i].client);
-    for (uint32_t i = 2; i <= NODES; i++)
-        fs_net_forget(c->nodes[i].link);
-    leave(c);
-    for (uint32_t i = 1; i <= NODES; i++)
-        transport_close(c->nodes[i].transport);
-    loop_run_ready(c->v.world.loop);
-    transport_hub_free(c->hub);
-    for (uint32_t i = 1; i <= NODES; i++)
-        fs_net_free(c->nodes[i].net);
-    volume_stop(&c->v);
-    store_close(c->v.lun);
-    world_fini(&c->v.world);
-}
-
-/* Another coordinator, who knows only that 2, 3 and 4 live. */
+/* Another coordinates; it knows only who lives. */
 static void takeover(struct cluster *c)
 {
-    const struct fs_sender others[] = {run_of(2), run_of(3), run_of(4)};
-    const struct fs_coord_args args = {.node = 1,
-                                       .host = "h1",
-                                       .incarnation = ++c->v.incarnation,
-                                       .sole = true,
-                                       .others = others,
-                                       .other_count = ARRAY_LEN(others)};
+    uint32_t next = c->coordinator % NODES + 1;
 
-    fs_client_free(TAKE(c->nodes[1].client));
-    leave(c);
-    fs_coord_stop(c->v.coord);
-    CHECK_OK_FATAL(fs_coord_start(c->v.lun, &args, NULL, &c->v.coord));
-    c->v.link = c->nodes[1].link = fs_coord_link(c->v.coord);
-    CHECK_OK_FATAL(fs_net_serve(c->nodes[1].net, c->super.uuid, c->v.coord));
-    for (uint32_t i = 2; i <= NODES; i++)
-        fs_net_aim(c->nodes[i].link, 1);
+    cluster_leave(c);
+    cluster_takeover(c, next);
 }
 
 static void blink(struct cluster *c, uint32_t node)
 {
-    transport_hub_cut(c->hub, 1, node);
-    transport_hub_heal(c->hub, 1, node);
+    transport_hub_cut(c->hub, c->coordinator, node);
+    transport_hub_heal(c->hub, c->coordinator, node);
 }
 
 /* -- locks ----------------------------------------------------------------- */
@@ -199,7 +89,8 @@ static void set_waiting(struct cluster *c, uint32_t node, uint64_t file,
  */
 static void knock(struct cluster *c, uint32_t node)
 {
-    uint64_t file = c->last_file++;
+    static uint64_t last = FILES;
+    uint64_t file = ++last;
 
     CHECK_OK(set(c, node, file, LM_RDLCK));
     CHECK_OK(set(c, node, file, LM_UNLCK));
@@ -209,11 +100,10 @@ static void knock(struct cluster *c, uint32_t node)
 /* The file is closed everywhere. */
 static void close_file(struct cluster *c, uint64_t file)
 {
-    for (uint32_t i = 1; i <= NODES; i++)
-        if (c->nodes[i].client) {
-            (void)!set(c, i, file, LM_UNLCK);
-            fs_locks_forget(c->nodes[i].client->locks, file);
-        }
+    for (uint32_t i = 1; i <= NODES; i++) {
+        (void)!set(c, i, file, LM_UNLCK);
+        fs_locks_forget(c->nodes[i].client->locks, file);
+    }
 }
 
 static void one_has_it_and_the_others_see_who(void)
@@ -266,26 +156,27 @@ static void who_is_alone_asks_nobody(void)
 
 static void who_waits_gets_it_when_it_is_free(void)
 {
+    struct lm_range other = range(FILE_A, LM_WRLCK);
     struct cluster c;
-    struct asked a[NODES + 1];
+    struct asked one, three, four;
 
+    other.owner.key = 4;
     cluster_init(&c);
     CHECK_OK(set(&c, 2, FILE_A, LM_WRLCK));
-    for (uint32_t i = 3; i <= NODES; i++) {
-        set_waiting(&c, i, FILE_A, LM_WRLCK, &a[i]);
-        knock(&c, i);
-    }
-    set_waiting(&c, 1, FILE_A, LM_WRLCK, &a[1]);
+    set_waiting(&c, 3, FILE_A, LM_WRLCK, &three);
+    submit(&c, 3, &four, LM_RANGE_CALL_SET, &other, true);
+    knock(&c, 3);
+    set_waiting(&c, 1, FILE_A, LM_WRLCK, &one);
     knock(&c, 1);
-    CU_ASSERT(!a[3].done && !a[4].done && !a[1].done);
-    fs_locks_cancel(c.nodes[4].client->locks, &a[4].call);
-    CHECK_ERR(wait_for(&a[4]), E_CANCELED);
+    CU_ASSERT(!one.done && !three.done && !four.done);
+    fs_locks_cancel(c.nodes[3].client->locks, &four.call);
+    CHECK_ERR(wait_for(&four), E_CANCELED);
     CHECK_OK(set(&c, 2, FILE_A, LM_UNLCK));
-    CHECK_OK(wait_for(&a[3]));
+    CHECK_OK(wait_for(&three));
     knock(&c, 1);
-    CU_ASSERT(!a[1].done);
+    CU_ASSERT(!one.done);
     CHECK_OK(set(&c, 3, FILE_A, LM_UNLCK));
-    CHECK_OK(wait_for(&a[1]));
+    CHECK_OK(wait_for(&one));
     close_file(&c, FILE_A);
     cluster_fini(&c);
 }
@@ -356,7 +247,7 @@ static void who_is_held_decides_nothing(void)
 /* With the right to a file, and with a lock that the master knows. */
 static void a_forgotten_nodes_locks_go_to_who_waits(void)
 {
-    const struct fs_sender two = run_of(2);
+    const struct fs_sender two = cluster_run_of(2);
     struct cluster c;
     struct asked a, b, mine;
 
@@ -364,14 +255,13 @@ static void a_forgotten_nodes_locks_go_to_who_waits(void)
     CHECK_OK(set(&c, 2, FILE_A, LM_WRLCK));
     CHECK_OK(set(&c, 2, FILE_B, LM_WRLCK));
     CHECK_ERR(set(&c, 3, FILE_B, LM_WRLCK), E_AGAIN);
-    CHECK_OK(set(&c, 1, FILE_B + 1000, LM_WRLCK));
-    set_waiting(&c, 2, FILE_B + 1000, LM_WRLCK, &mine);
+    CHECK_OK(set(&c, 1, FILE_C, LM_RDLCK));
+    set_waiting(&c, 2, FILE_C, LM_WRLCK, &mine);
     knock(&c, 2);
     transport_hub_cut(c.hub, 1, 2);
     set_waiting(&c, 3, FILE_A, LM_WRLCK, &a);
-    set_waiting(&c, 4, FILE_B, LM_WRLCK, &b);
+    set_waiting(&c, 3, FILE_B, LM_WRLCK, &b);
     knock(&c, 3);
-    knock(&c, 4);
     CU_ASSERT(!a.done && !b.done);
     CHECK_OK(fs_coord_forget(c.v.coord, &two));
     CHECK_OK(wait_for(&a));
@@ -379,9 +269,37 @@ static void a_forgotten_nodes_locks_go_to_who_waits(void)
     transport_hub_heal(c.hub, 1, 2);
     CHECK_ERR(wait_for(&mine), E_FENCED);
     CHECK_ERR(set(&c, 2, FILE_A, LM_UNLCK), E_FENCED);
+    for (uint64_t file = FILE_A; file < FILES; file++)
+        close_file(&c, file);
+    cluster_fini(&c);
+}
+
+/* It may have been deposed: what it grants might be another's already (I14). */
+static void a_held_coordinator_grants_nothing(void)
+{
+    const struct fs_sender three = cluster_run_of(3);
+    struct cluster c;
+    struct asked a, b;
+
+    cluster_init(&c);
+    CHECK_OK(set(&c, 2, FILE_A, LM_WRLCK));
+    CHECK_OK(set(&c, 3, FILE_B, LM_WRLCK));
+    set_waiting(&c, 2, FILE_B, LM_WRLCK, &b);
+    knock(&c, 2);
+    transport_hub_cut(c.hub, 1, 2);
+    fs_coord_hold(c.v.coord, true);
+    set_waiting(&c, 1, FILE_A, LM_WRLCK, &a);
+    CHECK_OK(fs_coord_forget(c.v.coord, &three));
+    transport_hub_heal(c.hub, 1, 2); /* says HELLO: is told of no recall */
+    loop_run_ready(c.v.world.loop);
+    CU_ASSERT(!a.done && !b.done);
+    fs_coord_hold(c.v.coord, false);
+    CHECK_OK(wait_for(&b));
+    CHECK_ERR(set(&c, 3, FILE_B, LM_UNLCK), E_FENCED); /* and is told so */
+    CHECK_OK(set(&c, 2, FILE_A, LM_UNLCK));
+    CHECK_OK(wait_for(&a));
     close_file(&c, FILE_A);
     close_file(&c, FILE_B);
-    close_file(&c, FILE_B + 1000);
     cluster_fini(&c);
 }
 
@@ -396,23 +314,23 @@ static void a_new_coordinator_learns_who_has_what(void)
     cluster_init(&c);
     CHECK_OK(set(&c, 2, FILE_A, LM_WRLCK)); /* by a right */
     CHECK_OK(set(&c, 3, FILE_B, LM_RDLCK)); /* known to the master */
-    CHECK_OK(set(&c, 4, FILE_B, LM_RDLCK));
+    CHECK_OK(set(&c, 1, FILE_B, LM_RDLCK));
     set_waiting(&c, 2, FILE_B, LM_WRLCK, &b);
     knock(&c, 2);
     takeover(&c);
     CHECK_ERR(set(&c, 3, FILE_A, LM_RDLCK), E_AGAIN);
     CHECK_ERR(set(&c, 3, FILE_B, LM_WRLCK), E_AGAIN);
-    submit(&c, 4, &a, LM_RANGE_CALL_SET, &r, true);
-    knock(&c, 4);
+    submit(&c, 1, &a, LM_RANGE_CALL_SET, &r, true);
+    knock(&c, 1);
     CU_ASSERT(!a.done && !b.done);
     takeover(&c);
     CHECK_OK(set(&c, 2, FILE_A, LM_UNLCK));
     CHECK_OK(wait_for(&a));
     CHECK_OK(set(&c, 3, FILE_B, LM_UNLCK));
-    CHECK_OK(set(&c, 4, FILE_B, LM_UNLCK));
+    CHECK_OK(set(&c, 1, FILE_B, LM_UNLCK));
     CHECK_OK(wait_for(&b));
     r.type = LM_UNLCK;
-    submit(&c, 4, &a, LM_RANGE_CALL_SET, &r, false);
+    submit(&c, 1, &a, LM_RANGE_CALL_SET, &r, false);
     CHECK_OK(wait_for(&a));
     close_file(&c, FILE_A);
     close_file(&c, FILE_B);
@@ -426,22 +344,20 @@ static void nothing_is_decided_before_all_have_reported(void)
     struct asked a, b;
 
     cluster_init(&c);
-    CHECK_OK(set(&c, 2, FILE_A, LM_WRLCK));
-    CHECK_OK(set(&c, 3, FILE_B, LM_WRLCK));
-    transport_hub_cut(c.hub, 1, 2);
+    CHECK_OK(set(&c, 3, FILE_A, LM_WRLCK));
+    CHECK_OK(set(&c, 1, FILE_B, LM_WRLCK));
+    transport_hub_cut(c.hub, 2, 3);
     takeover(&c);
-    set_waiting(&c, 3, FILE_A, LM_WRLCK, &a);
-    set_waiting(&c, 4, FILE_B, LM_RDLCK, &b);
-    blink(&c, 3); /* it reports and asks once more */
-    loop_run_ready(c.v.world.loop);
-    blink(&c, 4);
+    set_waiting(&c, 1, FILE_A, LM_WRLCK, &a);
+    set_waiting(&c, 2, FILE_B, LM_RDLCK, &b);
+    blink(&c, 1); /* it reports and asks once more */
     loop_run_ready(c.v.world.loop);
     CU_ASSERT(!a.done && !b.done);
-    transport_hub_heal(c.hub, 1, 2);
-    CHECK_OK(set(&c, 3, FILE_B, LM_UNLCK));
+    transport_hub_heal(c.hub, 2, 3);
+    CHECK_OK(set(&c, 1, FILE_B, LM_UNLCK));
     CHECK_OK(wait_for(&b));
     CU_ASSERT(!a.done);
-    CHECK_OK(set(&c, 2, FILE_A, LM_UNLCK));
+    CHECK_OK(set(&c, 3, FILE_A, LM_UNLCK));
     CHECK_OK(wait_for(&a));
     close_file(&c, FILE_A);
     close_file(&c, FILE_B);
@@ -476,7 +392,10 @@ static void mishap(struct cluster *c, uint64_t *seed)
 {
     switch (kernel_below(seed, 12)) {
     case 0:
-    case 1: blink(c, 2 + (uint32_t)kernel_below(seed, NODES - 1)); break;
+    case 1:
+        blink(c,
+              (c->coordinator + (uint32_t)kernel_below(seed, 2)) % NODES + 1);
+        break;
     case 2: takeover(c); break;
     default: break;
     }
@@ -492,10 +411,10 @@ static void all_nodes_together_decide_as_one_kernel(void)
 
     cluster_init(&c);
     world_file(&c.v.world, "locked", 4096, path);
-    for (uint32_t i = 2; i <= NODES; i++)
+    for (uint32_t i = 1; i <= NODES; i++)
         kernel_child_start(&children[i], path);
     for (unsigned i = 0; is_same && i < STEPS / TEST_ONE_IN; i++) {
-        uint32_t node = 2 + (uint32_t)kernel_below(&seed, NODES - 1);
+        uint32_t node = 1 + (uint32_t)kernel_below(&seed, NODES);
         unsigned fd = (unsigned)kernel_below(&seed, KERNEL_FDS);
         struct lm_range r = kernel_some_range(&seed, fd, BYTES);
         bool is_test =
@@ -505,7 +424,7 @@ static void all_nodes_together_decide_as_one_kernel(void)
             mishap(&c, &seed);
         is_same = ask_both(&c, node, fd, is_test, &children[node], &r);
     }
-    for (uint32_t i = 2; i <= NODES; i++)
+    for (uint32_t i = 1; i <= NODES; i++)
         kernel_child_stop(&children[i]);
     cluster_fini(&c);
 }
@@ -518,6 +437,7 @@ static const struct test tests[] = {
     TEST(who_is_cut_off_decides_nothing),
     TEST(who_is_held_decides_nothing),
     TEST(a_forgotten_nodes_locks_go_to_who_waits),
+    TEST(a_held_coordinator_grants_nothing),
     TEST(a_new_coordinator_learns_who_has_what),
     TEST(nothing_is_decided_before_all_have_reported),
     TEST(all_nodes_together_decide_as_one_kernel),
