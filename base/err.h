@@ -72,7 +72,8 @@
     X(E_NO_QUORUM,      EAGAIN,       "no quorum")                             \
     X(E_CONFIG,         EINVAL,       "configuration error")                   \
     X(E_TRY_LATER,      EAGAIN,       "a layout is being recalled")            \
-    X(E_NOLCK,          ENOLCK,       "too many locks")
+    X(E_NOLCK,          ENOLCK,       "too many locks")                        \
+    X(E_REDIRECT,       EAGAIN,       "hosts take turns with this file")
 /* clang-format on */
 
 enum err {

@@ -9,6 +9,7 @@
 #include "fs/proto.h"
 
 #include <pthread.h>
+#include <sys/uio.h>
 
 /* Ownership: the caller's, from fs_link_send() to `done`; what request points
  * at stays alive as long.  The reply's arrays are heap; fs_call_fini() frees
@@ -36,16 +37,30 @@ static inline bool fs_sender_is(const struct fs_sender *a,
     return a->node == b->node && a->incarnation == b->incarnation;
 }
 
+/* The coordinator's own hand in files (redirect.h): of no node. */
+#define FS_SENDER_PROXY ((struct fs_sender){0, 1})
+static inline bool fs_sender_is_proxy(const struct fs_sender *who)
+{
+    return who->node == 0;
+}
+
+struct fs_redirect;
 struct fs_call {
     fs_request request;
     fs_reply reply;
     void (*done)(struct fs_call *);
     struct fs_once once;
+    /* READ, WRITE: where the bytes go to, or come from; the caller's, and as
+     * long alive.  What they are in begins `skip` bytes in. */
+    const struct iovec *iov;
+    uint32_t iov_count;
+    uint64_t iov_skip_bytes;
     /* private to the link */
     struct fs_sender sender;
     uint64_t tag;
-    bool remote;
+    bool remote, unsent;
     struct fs_link *via;
+    struct fs_redirect *carrier;
     struct loop *from;
     struct task task;
     struct list link;

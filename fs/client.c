@@ -47,6 +47,7 @@ static void begin(struct fs_io *io)
     io->error = E_OK;
     io->inflight = 0;
     io->turn = io->stalled = io->flushed = false;
+    fs_io_sets_out(io);
     start[io->op](io);
 }
 
@@ -65,6 +66,8 @@ void fs_io_submit(struct fs_client *client, struct fs_io *io)
     io->client = client;
     io->loop = loop_self();
     ASSERT(io->loop != NULL);
+    io->redirected = NULL;
+    io->path_link = (struct list){NULL, NULL};
     io->submitting = true;
     begin(io);
     io->submitting = false;
@@ -72,6 +75,8 @@ void fs_io_submit(struct fs_client *client, struct fs_io *io)
 
 void fs_io_finish(struct fs_io *io, enum err e)
 {
+    if (fs_io_is_stranded(io, e))
+        return;
     if (io->turn)
         fs_io_turn_end(io);
     if (io->range.held)
@@ -501,6 +506,7 @@ static void client_freep(struct fs_client **client)
         return;
     fs_locks_free(c->locks);
     fs_pieces_fini(c);
+    fs_client_path_fini(c);
     pthread_mutex_destroy(&c->files_mutex);
     pthread_mutex_destroy(&c->gate_mutex);
     free(c);
@@ -524,6 +530,7 @@ enum err fs_client_new(const struct fs_client_args *args,
     c->loop = args->loop;
     c->ledger = args->ledger;
     c->clock = args->clock ? args->clock : clock_system();
+    fs_client_path_init(c, args->redirect);
     c->commit_ms = args->commit_ms ? args->commit_ms : COMMIT_MS_DEFAULT;
     c->commit_timer.fire = fs_commit_timer;
     c->commit_task.run = fs_commit_start;

@@ -6,6 +6,7 @@
  *   client_commit.c  flush and tell the coordinator (I6), in the background too
  *   client_space.c   truncate, allocate, punch, zero, seek
  *   client_layout.c  getting layouts, and giving them up on recall (I5)
+ *   client_redirect.c   by way of the coordinator instead
  *   client_store.c   a file as a store     client_path.c  by path, blocking
  *   client_locks.c   byte-range locks
  *   client_map.c     where blocks are      client_range.c  who is busy where
@@ -94,6 +95,18 @@ struct fs_client {
     struct fs_piece *piece_memory;
     uint8_t *bounce_memory;
 
+    bool redirects;
+    atomic_bool path; /* there is one to the LUN */
+    atomic_uint_least64_t direct_ios, direct_bytes;
+    atomic_uint_least64_t redirected_ios, redirected_bytes;
+    pthread_mutex_t path_mutex; /* of all below, down to the gate */
+    uint32_t path_turn;         /* how often we were told of the path */
+    uint64_t path_since_ns;     /* wall clock */
+    uint64_t turns_until_ns, turns_since_ns; /* a file: monotonic; wall */
+    struct list stranded;                    /* ios whose path is in doubt */
+    struct list calls_waiting; /* ios, while too many calls are in flight */
+    unsigned calls_busy;
+
     pthread_mutex_t gate_mutex;
     bool gate_busy;                         /* lock: gate_mutex */
     struct list gate_waiting, gate_flushed; /* lock: gate_mutex */
@@ -113,6 +126,9 @@ struct fs_file {
     atomic_uint kernel_opens;
     /* Somebody writes it past the kernel: it may not cache. */
     atomic_bool foreign;
+    /* Hosts take turns with it; some of it was written redirected. */
+    atomic_uint_least64_t redirect_until_ns;
+    atomic_bool redirect_unsynced;
 
     pthread_mutex_t mutex; /* of all below; never held over I/O */
     struct fs_map map;
@@ -209,6 +225,30 @@ void fs_client_recalled(struct fs_link *link, const fs_recall *recall);
 enum err fs_client_report(struct fs_link *link, uint64_t epoch,
                           uint64_t *cursor, fs_report_args *report);
 
+/* -- client_redirect.c ----------------------------------------------------- */
+
+bool fs_client_has_path(struct fs_client *c);
+/* Looked at where an io begins: then it has no range yet. */
+bool fs_io_goes_redirected(struct fs_io *io);
+/* The coordinator has said so of the file. */
+void fs_file_redirect(struct fs_file *file);
+/* READ, WRITE, to their end. */
+void fs_redirect_data(struct fs_io *io);
+/* Then `next`, io->error tells.  Flush: ino 0 is the LUN's cache alone. */
+void fs_redirect_edges(struct fs_io *io, void (*next)(struct fs_io *io));
+void fs_redirect_flush(struct fs_io *io, fs_ino ino,
+                       void (*next)(struct fs_io *io));
+/* Does the error say that the path is lost, not the data? */
+bool fs_client_lost_path(const struct fs_client *c, enum err e);
+/* Go on with `next` when the owner has said which way, since sets_out(). */
+void fs_io_sets_out(struct fs_io *io);
+void fs_io_strand(struct fs_io *io, void (*next)(struct fs_io *io));
+/* At the end of an io: it is none, for it begins anew when that is said. */
+bool fs_io_is_stranded(struct fs_io *io, enum err e);
+void fs_io_count_direct(struct fs_io *io);
+void fs_client_path_init(struct fs_client *c, bool redirects);
+void fs_client_path_fini(struct fs_client *c);
+
 /* -- client_commit.c ------------------------------------------------------- */
 
 void fs_io_sync(struct fs_io *io);
@@ -218,6 +258,8 @@ void fs_io_commit(struct fs_io *io, void (*then)(struct fs_io *io));
  * lock: file->mutex is not held. */
 void fs_file_dirty(struct fs_file *file);
 bool fs_file_needs_commit(const struct fs_file *file, bool times);
+/* The coordinator knows of all that was written, but perhaps for times. */
+bool fs_file_is_committed(struct fs_file *file);
 /* With a ledger: commit first if there is anything to commit, so that no entry
  * speaks of what is about to be taken away; then `then`, io->error tells.
  * Under the turn. */

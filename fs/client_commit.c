@@ -14,9 +14,10 @@ static void commit_flushed(struct fs_io *io);
 static void gate_lead(struct fs_io *io);
 
 /* Tell those who shared the flush; the first who waits leads the next. */
-static void gate_done(struct store_io *s, enum err e)
+static void gate_end(struct fs_io *leader)
 {
-    struct fs_client *c = container_of(s, struct fs_io, direct)->client;
+    struct fs_client *c = leader->client;
+    enum err e = leader->error;
     struct list flushed, *first;
 
     list_init(&flushed);
@@ -39,21 +40,46 @@ static void gate_done(struct store_io *s, enum err e)
     }
 }
 
+static void gate_flush(struct fs_io *io);
+
+/* A flush by another path does as well: it is one cache. */
+static void gate_done(struct store_io *s, enum err e)
+{
+    struct fs_io *io = container_of(s, struct fs_io, direct);
+
+    io->error = e;
+    if (fs_client_lost_path(io->client, e))
+        fs_io_strand(io, gate_flush);
+    else
+        gate_end(io);
+}
+
+static void gate_flush(struct fs_io *io)
+{
+    enum err e;
+
+    fs_io_sets_out(io);
+    if (!fs_client_has_path(io->client)) {
+        fs_redirect_flush(io, 0, gate_end);
+        return;
+    }
+    io->direct = (struct store_io){.op = STORE_FLUSH, .done = gate_done};
+    e = store_submit(io->client->lun, &io->direct);
+    if (e)
+        gate_done(&io->direct, e);
+}
+
 static void gate_lead(struct fs_io *io)
 {
     struct fs_client *c = io->client;
     struct list *first;
-    enum err e;
 
     pthread_mutex_lock(&c->gate_mutex);
     list_push_back(&c->gate_flushed, &io->link);
     while ((first = list_pop_front(&c->gate_waiting)))
         list_push_back(&c->gate_flushed, first);
     pthread_mutex_unlock(&c->gate_mutex);
-    io->direct = (struct store_io){.op = STORE_FLUSH, .done = gate_done};
-    e = store_submit(c->lun, &io->direct);
-    if (e)
-        gate_done(&io->direct, e);
+    gate_flush(io);
 }
 
 /* Goes on in commit_flushed(). */
@@ -74,6 +100,16 @@ static void gate_enter(struct fs_io *io)
 }
 
 /* -- rounds of flush and LAYOUTCOMMIT -------------------------------------- */
+
+bool fs_file_is_committed(struct fs_file *file)
+{
+    bool is;
+
+    pthread_mutex_lock(&file->mutex);
+    is = !file->turn_busy && !fs_file_needs_commit(file, false);
+    pthread_mutex_unlock(&file->mutex);
+    return is;
+}
 
 bool fs_file_needs_commit(const struct fs_file *file, bool times)
 {
@@ -263,7 +299,7 @@ static void sync_turn(struct fs_io *io)
 
 /* Overwriting needs no word with the coordinator: the flush is all.  While
  * somebody has the turn he may be committing what we wrote, so we wait. */
-void fs_io_sync(struct fs_io *io)
+static void sync_own(struct fs_io *io)
 {
     struct fs_file *f = io->file;
     bool flush_only;
@@ -278,6 +314,26 @@ void fs_io_sync(struct fs_io *io)
         gate_enter(io);
     else
         fs_io_turn(io, sync_turn);
+}
+
+static void sync_redirected(struct fs_io *io)
+{
+    if (!io->error) {
+        sync_own(io);
+        return;
+    }
+    atomic_store(&io->file->redirect_unsynced, true);
+    sync_done(io);
+}
+
+/* First what the coordinator has of it: its times, and its writes on the LUN.
+ */
+void fs_io_sync(struct fs_io *io)
+{
+    if (atomic_exchange(&io->file->redirect_unsynced, false))
+        fs_redirect_flush(io, io->file->ino, sync_redirected);
+    else
+        sync_own(io);
 }
 
 /* -- in the background ----------------------------------------------------- */

@@ -12,6 +12,13 @@ static void io_done(struct fs_io *io)
     fs_io_finish(io, io->error);
 }
 
+static void read_done(struct fs_io *io)
+{
+    if (!io->error)
+        fs_io_count_direct(io);
+    fs_io_finish(io, io->error);
+}
+
 /* The layout that is wanted, or the end of the io if there was none to have. */
 static void acquire(struct fs_io *io, fs_iomode mode,
                     void (*next)(struct fs_io *io))
@@ -42,7 +49,7 @@ static void read_locked(struct fs_io *io)
         end = io->off_bytes;
     else if (size < end)
         end = min_u64(end, align_up(size, io->client->lun->block_bytes));
-    fs_io_transfer(io, TRANSFER_READ, io->off_bytes, end, io_done);
+    fs_io_transfer(io, TRANSFER_READ, io->off_bytes, end, read_done);
 }
 
 /* Where no file can have bytes there are none: that is no error. */
@@ -53,6 +60,8 @@ void fs_io_read(struct fs_io *io)
     io->count_bytes = 0;
     if (off >= FILE_BYTES_MAX)
         fs_io_finish(io, E_OK);
+    else if (fs_io_goes_redirected(io))
+        fs_redirect_data(io);
     else
         fs_io_lock(io, RANGE_READ, off,
                    off + min_u64(io->len_bytes, FILE_BYTES_MAX - off),
@@ -132,6 +141,7 @@ static void write_done(struct fs_io *io)
     if (!io->from_kernel)
         fs_file_tell(f);
     io->count_bytes = io->len_bytes;
+    fs_io_count_direct(io);
     if (noted)
         fs_io_finish(io, E_OK);
     else
@@ -267,6 +277,10 @@ void fs_io_write(struct fs_io *io)
     }
     if (!io->len_bytes) {
         fs_io_finish(io, E_OK);
+        return;
+    }
+    if (fs_io_goes_redirected(io)) {
+        fs_redirect_data(io);
         return;
     }
     if (!fs_io_may(io, FS_IOMODE_RW)) {

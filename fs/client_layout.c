@@ -71,7 +71,9 @@ static void replied(struct fs_io *io)
     }
     fs_call_fini(&f->call);
     fs_io_turn_end(io);
-    if (e == E_TRY_LATER) {
+    if (e == E_REDIRECT)
+        fs_file_redirect(f);
+    if (e == E_TRY_LATER || e == E_REDIRECT) {
         fs_io_again(io);
         return;
     }
@@ -104,7 +106,8 @@ static void ask(struct fs_io *io, fs_iomode mode)
         .allocate = allocate,
         .off_bytes = first,
         .len_bytes = len,
-        .min_bytes = min_u64(len, align_up(io->end, BLOCK) - first)};
+        .min_bytes = min_u64(len, align_up(io->end, BLOCK) - first),
+        .may_redirect = f->client->redirects};
     fs_io_send(io, replied);
 }
 

@@ -120,7 +120,11 @@ static void setattr_turn(struct fs_io *io)
 
 static void tail_zeroed(struct fs_io *io)
 {
-    if (!failed(io))
+    if (failed(io))
+        return;
+    if (io->edges_only)
+        fs_io_finish(io, E_OK);
+    else
         fs_io_turn(io, setattr_turn);
 }
 
@@ -178,6 +182,8 @@ void fs_io_setattr(struct fs_io *io)
         fs_io_turn(io, setattr_turn);
     else if (io->setattr.size_bytes > FILE_BYTES_MAX)
         fs_io_finish(io, E_TOO_BIG);
+    else if (fs_io_goes_redirected(io))
+        fs_redirect_edges(io, tail_zeroed);
     else
         setattr_lock(io);
 }
@@ -304,6 +310,16 @@ static void allocate_edge(const struct fs_io *io, uint64_t edge,
 
 enum { ALLOCATE_EDGES = 3 };
 
+static void edges_zeroed(struct fs_io *io)
+{
+    if (failed(io))
+        return;
+    if (io->edges_only)
+        fs_io_finish(io, E_OK);
+    else
+        fs_io_turn(io, allocate_turn);
+}
+
 static void allocate_edges(struct fs_io *io)
 {
     uint64_t from, to;
@@ -311,7 +327,7 @@ static void allocate_edges(struct fs_io *io)
     if (failed(io))
         return;
     if (io->cursor == ALLOCATE_EDGES) {
-        fs_io_turn(io, allocate_turn);
+        edges_zeroed(io);
         return;
     }
     allocate_edge(io, io->cursor++, &from, &to);
@@ -361,6 +377,8 @@ void fs_io_allocate(struct fs_io *io)
         e = E_TOO_BIG;
     if (e)
         fs_io_finish(io, e);
+    else if (fs_io_goes_redirected(io))
+        fs_redirect_edges(io, edges_zeroed);
     else
         allocate_lock(io);
 }

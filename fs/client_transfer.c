@@ -399,7 +399,7 @@ static bool step(struct fs_io *io)
     struct map_run run;
     bool ask;
 
-    io->error = look(io, &run);
+    io->error = io->may && !io->may(io) ? E_FENCED : look(io, &run);
     if (io->error)
         return true;
     if (io->transfer == TRANSFER_READ)

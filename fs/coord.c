@@ -4,6 +4,7 @@
 #include "fs/coord.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,7 +46,7 @@ void coord_wake(struct fs_coord *c)
 void coord_publish(struct fs_coord *c)
 {
     struct fs_coord_info info = {
-        .calls = c->calls,
+        .calls = atomic_load(&c->calls),
         .commits = c->commits,
         .offline = c->offline,
         .reason = c->reason,
@@ -254,6 +255,7 @@ static void session_cut(struct task *task)
     s->cut = true;
     pthread_mutex_unlock(&s->coord->lock);
     coord_refuse_all(s->coord, &s->link);
+    coord_proxy_cut(s->coord); /* what it asks for is for nodes' calls */
 }
 
 /* Behind its cut. */
@@ -266,8 +268,8 @@ static void session_free(struct task *task)
     free(s);
 }
 
-static void session_enter(struct fs_coord *c, struct coord_session *s,
-                          const struct fs_sender *who)
+void coord_session_enter(struct fs_coord *c, struct coord_session *s,
+                         const struct fs_sender *who)
 {
     fs_link_init(&s->link, &link_ops, who);
     s->cut_task.run = session_cut;
@@ -283,6 +285,8 @@ static void coord_free(struct fs_coord *c)
 {
     reactor_stop(c->reactor);
     fs_link_fini(&c->local.link);
+    if (c->proxy.proxy)
+        fs_link_fini(&c->proxy.link);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->changed);
     free(c);
@@ -332,8 +336,8 @@ static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
     c->local.local = true;
-    session_enter(c, &c->local,
-                  &(struct fs_sender){args->node, args->incarnation});
+    coord_session_enter(c, &c->local,
+                        &(struct fs_sender){args->node, args->incarnation});
     e = reactor_start(&loop, &c->reactor);
     if (e) {
         free(c);
@@ -357,6 +361,11 @@ enum err fs_coord_start(struct store *lun, const struct fs_coord_args *args,
         coord_free(c);
         return e;
     }
+    e = coord_proxy_start(c);
+    if (e) {
+        fs_coord_stop(c);
+        return diag_fail(why, e, "redirected I/O: %s", err_text(e));
+    }
     *ret_coord = c;
     return E_OK;
 }
@@ -365,6 +374,8 @@ enum err fs_coord_forget(struct fs_coord *coord, const struct fs_sender *who)
 {
     struct fs_sender args = *who;
 
+    if (coord->redirect)
+        redirect_forget(coord->redirect, who);
     return run_on_thread(coord, job_forget, &args, NULL);
 }
 
@@ -385,7 +396,7 @@ enum err fs_coord_join(struct fs_coord *coord, const struct fs_sender *who,
 
     if (!s)
         return E_NOMEM;
-    session_enter(coord, s, who);
+    coord_session_enter(coord, s, who);
     *ret_link = &s->link;
     return E_OK;
 }
@@ -411,6 +422,7 @@ void fs_coord_stop(struct fs_coord *coord)
 {
     if (!coord)
         return;
+    coord_proxy_stop(coord);
     (void)!run_on_thread(coord, job_stop, NULL, NULL);
     coord_free(coord);
 }

@@ -17,6 +17,7 @@
 
 #include "fs/chunk.h"
 #include "fs/meta.h"
+#include "fs/redirect.h"
 #include "fs/space.h"
 
 #include "base/loop.h"
@@ -50,13 +51,15 @@ struct coord_session {
     struct fs_coord *coord;
     struct fs_sender who;
     bool local; /* this process: we fill its headers */
+    bool proxy; /* so is the proxy, but of no node */
     bool cut;   /* what it sends is refused; lock: coord->lock to set */
     struct task cut_task, leave_task;
     struct list at;
 };
 
 struct fs_coord {
-    struct coord_session local;
+    struct coord_session local, proxy;
+    struct fs_redirect *redirect; /* NULL: there is no loop for it */
     struct store *lun;
     struct fs_coord_args args;
     char host[FS_HOST_NAME_MAX + 1];
@@ -81,12 +84,15 @@ struct fs_coord {
     struct discard discard[DISCARDS_MAX];
     unsigned discards, discards_busy; /* of one round; unanswered ones */
     bool discards_idle;               /* none is unanswered */
-    uint64_t calls, commits;
+    _Atomic uint64_t calls;           /* any thread */
+    uint64_t commits;
     bool cannot_grow; /* no space for another metadata chunk */
     bool offline;
     bool serving; /* it was opened, and is not being stopped */
     struct diag reason;
-    struct task release_task;
+    struct task release_task, lun_failed_task;
+    bool lun_failed; /* args.loop */
+    enum err lun_error;
     /* lock: */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -121,6 +127,17 @@ void coord_refuse_all(struct fs_coord *c, const struct fs_link *via);
 void coord_deny(struct fs_call *call);
 /* Those who waited for reports, or for the end of a hold, go on. */
 void coord_release_early(struct fs_coord *c);
+/* coord.c: one more who sends. */
+void coord_session_enter(struct fs_coord *c, struct coord_session *s,
+                         const struct fs_sender *who);
+
+/* coord_redirect.c: redirected I/O has an end of its own. */
+MUST_CHECK enum err coord_proxy_start(struct fs_coord *c);
+void coord_proxy_stop(struct fs_coord *c);
+/* What the proxy waits for it does not get: E_VOL_OFFLINE. */
+void coord_proxy_cut(struct fs_coord *c);
+/* Whether the call is refused where it comes in. */
+bool coord_is_cut(const struct fs_call *call);
 static inline struct coord_session *coord_session_of(const struct fs_call *call)
 {
     return container_of(call->via, struct coord_session, link);

@@ -60,10 +60,9 @@ void coord_refuse_all(struct fs_coord *c, const struct fs_link *via)
 void coord_receive(struct task *task)
 {
     struct fs_call *call = container_of(task, struct fs_call, task);
-    const struct coord_session *s = coord_session_of(call);
-    struct fs_coord *c = s->coord;
+    struct fs_coord *c = coord_session_of(call)->coord;
 
-    if (s->cut) {
+    if (coord_is_cut(call)) {
         refuse(c, call);
         return;
     }
@@ -110,6 +109,8 @@ static void address(struct fs_coord *c, struct fs_call *call, uint32_t slot)
         return;
     memcpy(request->volume, c->super.uuid, sizeof request->volume);
     request->epoch = c->super.epoch;
+    if (coord_session_of(call)->proxy)
+        return; /* it makes no fact */
     request->node = c->args.node;
     request->incarnation = c->args.incarnation;
     request->slot = slot;
@@ -216,6 +217,16 @@ static bool batch_is_long(struct fs_coord *c, const struct batch *b)
     return (unsigned)(changes - b->changes) > frames / 8;
 }
 
+static void carry(struct fs_coord *c, struct batch *b, struct fs_call *call)
+{
+    if (c->redirect) {
+        redirect_take(c->redirect, call);
+        return;
+    }
+    call->reply.error = E_UNSUPPORTED;
+    list_push_back(&b->done, &call->link);
+}
+
 static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
 {
     while (b->calls < max && !list_empty(&c->inbox) && !batch_is_long(c, b)) {
@@ -241,7 +252,9 @@ static enum err batch_calls(struct fs_coord *c, struct batch *b, uint32_t max)
             e = batch_run(c, b, call, &then);
         else
             e = E_OK;
-        if (e || (then == META_ANSWER && !batch_park(c, call)))
+        if (!e && then == META_CARRY)
+            carry(c, b, call);
+        else if (e || (then == META_ANSWER && !batch_park(c, call)))
             list_push_back(&b->done, &call->link);
         if (e)
             return e;

@@ -18,6 +18,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/coord.h"
 
+#include <stdatomic.h>
+
 static bool is_free(fs_op op)
 {
     return op == FS_OP_HELLO || op == FS_OP_REPORT ||
@@ -41,7 +43,12 @@ bool coord_is_held(struct fs_coord *c)
 
 bool coord_is_held_up(struct fs_coord *c, const struct fs_call *call)
 {
-    return !is_free(call->request.args.op) && coord_is_held(c);
+    const struct coord_session *s = coord_session_of(call);
+    fs_op op = call->request.args.op;
+
+    if (is_free(op) || (s->proxy && op == FS_OP_CLOSE))
+        return false; /* the proxy's end does not wait for the hold's */
+    return coord_is_held(c);
 }
 
 /* Keep the answer back if it has to be; who is cut off has no time. */
@@ -82,7 +89,7 @@ static void send_off(struct fs_call *call)
 
 void coord_answer(struct fs_coord *c, struct fs_call *call)
 {
-    c->calls++;
+    atomic_fetch_add(&c->calls, 1);
     call->remote = !coord_session_of(call)->local;
     if (!keep(c, call))
         send_off(call);

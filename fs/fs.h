@@ -184,6 +184,8 @@ struct fs_coord_args {
      * run.  Who gets it stops the coordinator and gives up the epoch.
      * NULL: fs_coord_info() says it, too. */
     struct task *failed;
+    /* Redirected I/O is carried out here, best on the net's; it runs until
+     * fs_coord_stop() has returned.  NULL: there is none (E_UNSUPPORTED). */
     struct loop *loop;
 };
 
@@ -225,7 +227,9 @@ void fs_coord_cut(struct fs_link *link);
  * goes on having: it may come again (I10).  Any thread; does not block. */
 void fs_coord_leave(struct fs_link *link);
 /* That run of a node is fenced, or has left and says so itself: nothing is its
- * any more.  Errors: E_VOL_OFFLINE.  Context: any thread that may block. */
+ * any more, and of its redirected I/O nothing reaches the LUN from here on.
+ * Errors: E_VOL_OFFLINE.  Context: any thread that may block, with args.loop's
+ * running. */
 MUST_CHECK enum err fs_coord_forget(struct fs_coord *coord,
                                     const struct fs_sender *who);
 
@@ -337,6 +341,10 @@ struct fs_client_args {
     unsigned commit_ms;   /* written data waits so long for its commit;
                              0: 5000, as long as Linux lets pages wait */
     struct fs_ledger *ledger; /* NULL: none; outlives the client */
+    /* One node of several: without a path to the LUN, or while hosts take
+     * turns with a file, I/O goes by way of the coordinator.  What fails with
+     * E_LUN_GONE or E_RESERVED waits for fs_client_set_path(). */
+    bool redirect;
 };
 /* Errors: E_NOMEM, E_ALIGN (the LUN's blocks are larger than 4 KiB). */
 MUST_CHECK enum err fs_client_new(const struct fs_client_args *args,
@@ -351,6 +359,24 @@ struct fs_link *fs_client_link(struct fs_client *client);
  * `held` is false again and the coordinator has confirmed that it knows of us
  * (I14).  Any thread that has a loop. */
 void fs_client_hold(struct fs_client *client, bool held);
+
+/* For clients that redirect.  No path: nothing that this node has sent to the
+ * LUN can land any more, as its key there was preempted (I13, the path fence);
+ * what has failed meanwhile, and all that comes, is redirected.  Path: it is
+ * good (again), under a key that was registered since; layouts are asked for
+ * anew.  To say the same once more has what has failed tried again.  A new
+ * client has a path.  Context: any thread; does not block. */
+void fs_client_set_path(struct fs_client *client, bool path);
+
+struct fs_client_info {
+    bool redirected;    /* all of it, or a file */
+    const char *reason; /* static; "" */
+    uint64_t since_ns;  /* wall clock: of the way that it goes now */
+    uint64_t direct_ios, direct_bytes; /* reads and writes of files */
+    uint64_t redirected_ios, redirected_bytes;
+};
+/* Any thread; does not block. */
+void fs_client_info(struct fs_client *client, struct fs_client_info *ret_info);
 
 /* Commit what the ledger of a process that is no more says, before anything
  * else is asked of the client.  Files that are gone are passed over.
@@ -395,6 +421,10 @@ struct fs_io {
     fs_attr attr;
     uint64_t count_bytes;
     void (*done)(struct fs_io *io, enum err e);
+    /* The coordinator's (redirect.h): asked before each step to the LUN, whose
+     * refusal is E_FENCED; zero the edges, and no more. */
+    bool (*may)(struct fs_io *io);
+    bool edges_only;
     /* private to the client */
     struct fs_client *client;
     struct loop *loop;
@@ -414,7 +444,9 @@ struct fs_io {
     fs_iomode wants;   /* the layout that is asked for */
     uint64_t pos, end; /* bytes in the file */
     uint64_t cursor;   /* SYNC: a block; ALLOCATE: an edge */
-    uint32_t inflight, batch;
+    uint32_t inflight, batch, path_turn;
+    struct list path_link;
+    struct fs_redirected *redirected; /* its call */
     bool submitting, turn, stalled, queued, ask, modify, fresh;
     bool flushed, took_size, took_time, background;
     struct store_io direct; /* the one LUN request that most need */

@@ -51,6 +51,10 @@ static const struct op_row {
     ROW(SEEK,          0,                     seek),
     ROW(HANDLE_GET,    OP_ONCE | OP_GROWS,    handle_get),
     ROW(HANDLE_PUT,    OP_ONCE,               handle_put),
+    ROW(READ,          0,                     read),
+    ROW(WRITE,         0,                     write),
+    ROW(FLUSH,         0,                     flush),
+    ROW(EDGES,         0,                     edges),
 #undef ROW
 };
 /* clang-format on */
@@ -248,6 +252,8 @@ enum err meta_run(struct meta *m, struct fs_call *call,
         return e ? e : E_VOL_OFFLINE;
     if (!e && op.more)
         *ret_then = META_MORE;
+    if (!e && op.carry)
+        *ret_then = META_CARRY;
     if (e == E_TRY_LATER) {
         *ret_then = META_WAIT;
         share_wait(m, call, op.behind, op.others);

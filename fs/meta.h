@@ -6,6 +6,7 @@
  *   meta_attr.c meta_xattr.c acl.c            attributes
  *   meta_share.c  who has which file open or a layout of it, and who waits
  *   meta_open.c meta_layout.c meta_alloc.c    opens, layouts, fallocate, seek
+ *   meta_redirect.c                           who is redirected
  *   meta_handle.c                             ownership of VM disks
  *   extent.c      file block -> LUN block     space.c   free space, reclaiming
  *
@@ -59,6 +60,11 @@ struct file {
     struct list holds;   /* one of each node at most */
     struct list waiting; /* calls, in the order of their coming */
     bool ahead;          /* has a row in table `ahead` */
+    /* meta_redirect.c */
+    unsigned turns; /* recalls since turns_since_ns */
+    uint64_t turns_since_ns, redirect_until_ns;
+    struct fs_sender writer; /* the last one that was redirected … */
+    uint64_t written_ns;     /* … and when */
 };
 
 enum { FILE_BUCKETS = 4096 };
@@ -109,7 +115,8 @@ struct op {
     const fs_request *request;
     fs_reply *reply;
     int64_t now_ns;
-    bool more; /* commit, then call the handler again: it has done a slice */
+    bool more;  /* commit, then call the handler again: it has done a slice */
+    bool carry; /* the metadata thread's part is done */
     /* With E_TRY_LATER: what others have of the file must be `others` first. */
     struct file *behind;
     fs_iomode others;
@@ -122,6 +129,7 @@ struct op {
 enum meta_then {
     META_ANSWER, /* after the commit */
     META_MORE,   /* commit, then run the same call again */
+    META_CARRY,  /* redirected I/O, to be carried out */
     META_WAIT    /* the call is not ours any more: it waits behind a file */
 };
 MUST_CHECK enum err meta_run(struct meta *m, struct fs_call *call,
@@ -215,6 +223,14 @@ bool share_next_recall(struct meta *m, struct fs_sender *ret_who,
 void share_take_waiting(struct meta *m, const struct fs_link *via,
                         struct list *to);
 
+/* -- meta_redirect.c ------------------------------------------------------- */
+
+/* Something was recalled of the file. */
+void share_count_turn(struct meta *m, struct file *file);
+/* Do hosts take turns with the file, so that the sender, who wants to read or
+ * to write, is to do it by way of the coordinator? */
+bool share_is_redirected(const struct op *op, fs_ino ino, bool write);
+
 /* -- meta_dir.c ------------------------------------------------------------ */
 
 struct dentry {
@@ -262,7 +278,7 @@ MUST_CHECK enum err acl_inherit(struct meta *m, fs_ino parent, uint32_t umask,
     X(unlink) X(rmdir) X(rename) X(link) X(readlink) X(readdir) X(statfs)      \
     X(xattr_get) X(xattr_set) X(xattr_list) X(xattr_remove) X(open) X(close)   \
     X(layoutget) X(layoutcommit) X(layoutreturn) X(fallocate) X(seek)          \
-    X(handle_get) X(handle_put)
+    X(handle_get) X(handle_put) X(read) X(write) X(flush) X(edges)
 /* clang-format on */
 #define X(name) MUST_CHECK enum err op_##name(struct op *op);
 OP_HANDLERS(X)

@@ -134,6 +134,9 @@ enum err op_layoutget(struct op *op)
         e = E_INVAL;
     if (!e && !range_ok(args->off_bytes, args->len_bytes, FS_FILE_BYTES_MAX))
         e = E_TOO_BIG;
+    if (!e && args->may_redirect &&
+        share_is_redirected(op, args->ino, args->iomode == FS_IOMODE_RW))
+        e = E_REDIRECT;
     if (!e)
         e = share_claim_layout(op, args->ino, args->iomode);
     if (!e)

@@ -214,6 +214,7 @@ static void recall(struct meta *m, struct hold *h, fs_iomode keep)
         return;
     h->recalled = true;
     h->keep = keep;
+    share_count_turn(m, h->file);
     if (!list_linked(&h->recall_link))
         list_push_back(&m->recalls, &h->recall_link);
     send_back(m, h->file, &h->who);

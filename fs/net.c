@@ -4,6 +4,7 @@
 #include "fs/net.h"
 
 #include "base/log.h"
+#include "base/store.h"
 
 #include <string.h>
 
@@ -53,15 +54,17 @@ struct own_message {
     char bytes[];
 };
 
-static enum err send_own(struct fs_net *net, const char *bytes, size_t count)
+static enum err send_own(struct fs_net *net, const struct iovec *iov,
+                         int iov_count)
 {
+    size_t count = iov_bytes(iov, (uint32_t)iov_count);
     struct own_message *own = malloc(sizeof *own + count);
 
     if (!own)
         return E_NOMEM;
     own->at = (struct list){NULL, NULL};
     own->count = count;
-    memcpy(own->bytes, bytes, count);
+    iov_to_buf(iov, (uint32_t)iov_count, 0, own->bytes, count);
     list_push_back(&net->own, &own->at);
     if (!net->own_posted)
         loop_post(net->loop, &net->own_task);
@@ -69,10 +72,41 @@ static enum err send_own(struct fs_net *net, const char *bytes, size_t count)
     return E_OK;
 }
 
-enum err net_send(struct fs_net *net, uint32_t node, fs_message *message)
+static enum err send_pieces(struct fs_net *net, uint32_t node,
+                            const struct iovec *iov, int iov_count)
+{
+    if (node == net->self.node)
+        return send_own(net, iov, iov_count);
+    return transport_sendv(net->transport, node, iov, iov_count);
+}
+
+/* The head and what is behind it; a long array is gathered first. */
+static enum err send_with_bulk(struct fs_net *net, uint32_t node,
+                               struct iovec head, const struct net_bulk *bulk)
+{
+    struct iovec iov[TRANSPORT_PIECES_MAX] = {head};
+    AUTO(freep) char *gathered = NULL;
+    uint64_t count = bulk->bytes;
+    uint32_t n = iov_slice(bulk->iov, bulk->iov_count, bulk->skip, count,
+                           iov + 1, TRANSPORT_PIECES_MAX - 1);
+
+    if (iov_bytes(iov + 1, n) < count) {
+        gathered = malloc(count);
+        if (!gathered)
+            return E_NOMEM;
+        iov_to_buf(bulk->iov, bulk->iov_count, bulk->skip, gathered, count);
+        iov[1] = (struct iovec){gathered, count};
+        n = 1;
+    }
+    return send_pieces(net, node, iov, 1 + (int)n);
+}
+
+enum err net_send(struct fs_net *net, uint32_t node, fs_message *message,
+                  const struct net_bulk *bulk)
 {
     u_long bytes = xdr_sizeof((xdrproc_t)xdr_fs_message, message);
     AUTO(freep) char *buf = NULL;
+    struct iovec head;
     bool encoded;
     XDR xdr;
 
@@ -88,15 +122,30 @@ enum err net_send(struct fs_net *net, uint32_t node, fs_message *message)
     xdr_destroy(&xdr);
     if (!encoded)
         return E_PROTOCOL;
-    if (node == net->self.node)
-        return send_own(net, buf, bytes);
-    return transport_send(net->transport, node, buf, bytes);
+    head = (struct iovec){buf, bytes};
+    if (bulk && bulk->bytes)
+        return send_with_bulk(net, node, head, bulk);
+    return send_pieces(net, node, &head, 1);
+}
+
+uint64_t net_bulk_bytes(const fs_message *message)
+{
+    const fs_message_body *body = &message->body;
+    const fs_args *args = &body->fs_message_body_u.call.request.args;
+    const fs_reply *reply = &body->fs_message_body_u.reply.reply;
+
+    if (body->kind == FS_MESSAGE_CALL && args->op == FS_OP_WRITE)
+        return args->fs_args_u.write.len_bytes;
+    if (body->kind == FS_MESSAGE_REPLY && reply->result.op == FS_OP_READ)
+        return reply->result.fs_result_u.read_bytes;
+    return 0;
 }
 
 /* -- receiving ------------------------------------------------------------- */
 
 /* Hand it on; what is taken is zeroed here, and not freed below. */
-static void dispatch(struct fs_net *net, uint32_t node, fs_message *m)
+static void dispatch(struct fs_net *net, uint32_t node, fs_message *m,
+                     const char *bytes)
 {
     const struct net_volume *v =
         net_volume_find(net, (const uint8_t *)m->volume);
@@ -108,11 +157,13 @@ static void dispatch(struct fs_net *net, uint32_t node, fs_message *m)
     switch (body->kind) {
     case FS_MESSAGE_CALL:
         if (v->serve)
-            net_serve_call(v->serve, &who, &body->fs_message_body_u.call);
+            net_serve_call(v->serve, &who, &body->fs_message_body_u.call,
+                           bytes);
         break;
     case FS_MESSAGE_REPLY:
         if (v->remote)
-            net_remote_reply(v->remote, node, &body->fs_message_body_u.reply);
+            net_remote_reply(v->remote, node, &body->fs_message_body_u.reply,
+                             bytes);
         break;
     case FS_MESSAGE_RECALL:
         if (v->remote)
@@ -130,34 +181,43 @@ static void dispatch(struct fs_net *net, uint32_t node, fs_message *m)
     }
 }
 
-static bool decode(const void *bytes, size_t count, fs_message *ret_message)
+/* What is behind the message must be what it says; NULL: it is no message. */
+static const char *decode(const char *bytes, size_t count,
+                          fs_message *ret_message)
 {
     union { /* it is read only, but XDR knows no const */
         const void *in;
         char *out;
     } p = {.in = bytes};
+    size_t head;
     bool ok;
     XDR xdr;
 
     if (count > TRANSPORT_MESSAGE_BYTES_MAX)
-        return false;
+        return NULL;
     xdrmem_create(&xdr, p.out, (u_int)count, XDR_DECODE);
-    ok = xdr_fs_message(&xdr, ret_message) && xdr_getpos(&xdr) == count;
+    ok = xdr_fs_message(&xdr, ret_message);
+    head = xdr_getpos(&xdr);
     xdr_destroy(&xdr);
-    return ok;
+    if (!ok || count - head > FS_DATA_MAX ||
+        count - head != net_bulk_bytes(ret_message))
+        return NULL;
+    return bytes + head;
 }
 
 static void receive(struct transport_ear *ear, uint32_t host, const void *bytes,
                     size_t count)
 {
     struct fs_net *net = container_of(ear, struct fs_net, ear);
+    const char *behind;
     fs_message message;
 
     if (host < 1 || host > FS_NODES_MAX)
         return;
     memset(&message, 0, sizeof message);
-    if (decode(bytes, count, &message))
-        dispatch(net, host, &message);
+    behind = decode(bytes, count, &message);
+    if (behind)
+        dispatch(net, host, &message, behind);
     else if (!net->refused++)
         log_warning(
             "node %u sends what is no message of this version of Lunar; "
@@ -198,6 +258,18 @@ static void lost(struct transport_ear *ear, uint32_t host)
     }
 }
 
+static void writable(struct transport_ear *ear, uint32_t host)
+{
+    struct fs_net *net = container_of(ear, struct fs_net, ear);
+
+    list_for_each (node, &net->volumes) {
+        struct net_volume *v = container_of(node, struct net_volume, at);
+
+        if (v->remote)
+            net_remote_writable(v->remote, host);
+    }
+}
+
 /* What we say to ourselves meanwhile waits for the next turn. */
 static void receive_own(struct task *task)
 {
@@ -230,8 +302,8 @@ enum err fs_net_new(struct loop *loop, const struct fs_sender *self,
         return E_NOMEM;
     net->loop = loop;
     net->self = *self;
-    net->ear =
-        (struct transport_ear){.receive = receive, .met = met, .lost = lost};
+    net->ear = (struct transport_ear){
+        .receive = receive, .met = met, .lost = lost, .writable = writable};
     list_init(&net->volumes);
     list_init(&net->own);
     net->own_task.run = receive_own;

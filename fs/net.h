@@ -44,17 +44,27 @@ MUST_CHECK enum err net_volume_get(struct fs_net *net, const uint8_t uuid[16],
 /* Forget it if it is neither served nor reached. */
 void net_volume_put(struct net_volume *v);
 
-/* Encode and send; to ourselves, too.  Errors: the transport's; E_PROTOCOL - it
+/* Bytes behind a message. */
+struct net_bulk {
+    const struct iovec *iov;
+    uint32_t iov_count;
+    uint64_t skip, bytes;
+};
+/* Encode and send; to ourselves, too.  bulk: NULL, or what the message says
+ * that there is (net_bulk_bytes()).   Errors: the transport's; E_PROTOCOL - it
  * has what the protocol has no room for. */
 MUST_CHECK enum err net_send(struct fs_net *net, uint32_t node,
-                             fs_message *message);
+                             fs_message *message, const struct net_bulk *bulk);
+uint64_t net_bulk_bytes(const fs_message *message);
 
 /* net_remote.c */
 void net_remote_met(struct net_remote *r, uint32_t node);
 void net_remote_lost(struct net_remote *r, uint32_t node);
-/* Takes what the reply points at. */
+/* The connection has room again. */
+void net_remote_writable(struct net_remote *r, uint32_t node);
+/* Takes what the reply points at; `bytes`: behind it. */
 void net_remote_reply(struct net_remote *r, uint32_t node,
-                      fs_reply_message *reply);
+                      fs_reply_message *reply, const void *bytes);
 void net_remote_recall(struct net_remote *r, uint32_t node,
                        const fs_recall *recall);
 void net_remote_lock_answer(struct net_remote *r, uint32_t node,
@@ -62,9 +72,9 @@ void net_remote_lock_answer(struct net_remote *r, uint32_t node,
 
 /* net_serve.c */
 void net_serve_lost(struct net_serve *s, uint32_t node);
-/* Takes what the request points at. */
+/* Takes what the request points at; `bytes`: behind it. */
 void net_serve_call(struct net_serve *s, const struct fs_sender *who,
-                    fs_call_message *call);
+                    fs_call_message *call, const void *bytes);
 void net_serve_lock(struct net_serve *s, const struct fs_sender *who,
                     fs_lock_request *request);
 

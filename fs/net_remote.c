@@ -17,6 +17,7 @@
 #include "fs/net.h"
 
 #include "base/log.h"
+#include "base/store.h"
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -24,6 +25,7 @@
 
 enum {
     SLOTS = FS_SLOTS_KEPT, /* calls in flight */
+    SLOTS_KEPT_BACK = 32,  /* of these, for what others wait for */
     GREET_MS = 200,        /* a HELLO without an answer is said again */
     DELIVER_MS = 1
 };
@@ -63,16 +65,16 @@ static void answer(struct task *task)
 
 /* -- sending --------------------------------------------------------------- */
 
-static void send_message(struct net_remote *r, uint64_t tag,
-                         fs_request *request)
+/* Whatever fails: `met`, or the next HELLO, makes us send it again; E_AGAIN:
+ * `writable`. */
+static enum err send_message(struct net_remote *r, uint64_t tag,
+                             fs_request *request, const struct net_bulk *bulk)
 {
     fs_message m = {.body.kind = FS_MESSAGE_CALL};
 
     memcpy(m.volume, r->volume->uuid, sizeof m.volume);
     m.body.fs_message_body_u.call = (fs_call_message){tag, *request};
-    /* Whatever fails: `met`, or the next HELLO, makes us send it again. */
-    if (net_send(r->net, r->node, &m) == E_AGAIN)
-        loop_timer_set(r->net->loop, &r->again, GREET_MS);
+    return net_send(r->net, r->node, &m, bulk);
 }
 
 /* What the link knows of a request, at each try. */
@@ -93,20 +95,37 @@ static void send_lock(struct task *task)
 
     memcpy(m.volume, r->volume->uuid, sizeof m.volume);
     m.body.fs_message_body_u.lock = note->request;
-    if (r->state == READY && net_send(r->net, r->node, &m) == E_AGAIN)
+    if (r->state == READY && net_send(r->net, r->node, &m, NULL) == E_AGAIN)
         loop_timer_set(r->net->loop, &r->again, GREET_MS);
     fs_lock_note_free(note);
 }
 
 static void send_call(struct net_remote *r, struct fs_call *call)
 {
+    const fs_args *args = &call->request.args;
+    struct net_bulk bulk = {call->iov, call->iov_count, call->iov_skip_bytes,
+                            0};
+
+    if (args->op == FS_OP_WRITE)
+        bulk.bytes = args->fs_args_u.write.len_bytes;
     address(r, &call->request);
-    send_message(r, call->tag, &call->request);
+    call->unsent = send_message(r, call->tag, &call->request, &bulk) == E_AGAIN;
+}
+
+/* Is it of those by which a node gives up what others wait for?  They never
+ * wait over there, nor may they here, behind what does. */
+static bool gives_up(const struct fs_call *call)
+{
+    fs_op op = call->request.args.op;
+
+    return op == FS_OP_LAYOUTCOMMIT || op == FS_OP_LAYOUTRETURN ||
+           op == FS_OP_FLUSH;
 }
 
 /* Who numbers his requests himself has slots of his own (struct fs_once). */
 static bool number(struct net_remote *r, struct fs_call *call)
 {
+    uint32_t slots = gives_up(call) ? SLOTS : SLOTS - SLOTS_KEPT_BACK;
     fs_request *request = &call->request;
 
     if (call->once.seq) {
@@ -115,7 +134,7 @@ static bool number(struct net_remote *r, struct fs_call *call)
         request->seq = call->once.seq;
         return true;
     }
-    for (uint32_t i = 0; i < SLOTS; i++)
+    for (uint32_t i = 0; i < slots; i++)
         if (!r->slots[i].busy) {
             r->slots[i].busy = true;
             request->incarnation = r->net->self.incarnation;
@@ -206,7 +225,7 @@ static void greet(struct net_remote *r)
     r->hello_tag = ++r->last_tag;
     address(r, &hello);
     hello.incarnation = r->net->self.incarnation;
-    send_message(r, r->hello_tag, &hello);
+    (void)!send_message(r, r->hello_tag, &hello, NULL);
     loop_timer_set(r->net->loop, &r->again, GREET_MS);
 }
 
@@ -224,8 +243,8 @@ static void report(struct net_remote *r)
         memset(args, 0, sizeof *args);
         e = fs_link_report(&r->link, r->epoch, &cursor, args);
         r->report_tag = ++r->last_tag;
-        if (!e)
-            send_message(r, r->report_tag, &request);
+        if (!e && send_message(r, r->report_tag, &request, NULL) == E_AGAIN)
+            loop_timer_set(r->net->loop, &r->again, GREET_MS);
         free(args->files.files_val);
         free(args->locks.locks_val);
     } while (!e && !args->last);
@@ -308,6 +327,16 @@ void net_remote_lost(struct net_remote *r, uint32_t node)
         greet(r);
 }
 
+/* What found no room, in its order. */
+void net_remote_writable(struct net_remote *r, uint32_t node)
+{
+    if (node != r->node || r->state != READY)
+        return;
+    list_for_each (at, &r->sent)
+        if (call_of(at)->unsent)
+            send_call(r, call_of(at));
+}
+
 static struct fs_call *find_sent(struct net_remote *r, uint64_t tag)
 {
     list_for_each (node, &r->sent)
@@ -316,8 +345,24 @@ static struct fs_call *find_sent(struct net_remote *r, uint64_t tag)
     return NULL;
 }
 
+/* What was read goes to who asked; more than he asked for is no answer. */
+static bool take_bytes(const struct fs_call *call, const fs_reply *reply,
+                       const void *bytes)
+{
+    const fs_args *args = &call->request.args;
+    uint32_t count = reply->result.fs_result_u.read_bytes;
+
+    if (reply->error || reply->result.op != FS_OP_READ)
+        return true;
+    if (args->op != FS_OP_READ || count > args->fs_args_u.read.len_bytes)
+        return false;
+    iov_from_buf(call->iov, call->iov_count, call->iov_skip_bytes, bytes,
+                 count);
+    return true;
+}
+
 void net_remote_reply(struct net_remote *r, uint32_t node,
-                      fs_reply_message *reply)
+                      fs_reply_message *reply, const void *bytes)
 {
     const fs_reply *answered = &reply->reply;
     struct fs_call *call;
@@ -339,6 +384,8 @@ void net_remote_reply(struct net_remote *r, uint32_t node,
         greet(r); /* and then everything again */
         return;
     }
+    if (!take_bytes(call, answered, bytes))
+        return;
     finish(r, call, &reply->reply);
     send_waiting(r);
 }
@@ -365,7 +412,11 @@ static void take(struct task *task)
     struct net_remote *r = container_of(call->via, struct net_remote, link);
 
     call->tag = 0;
-    list_push_back(&r->waiting, &call->link);
+    call->unsent = false;
+    if (gives_up(call))
+        list_push_front(&r->waiting, &call->link);
+    else
+        list_push_back(&r->waiting, &call->link);
     if (r->state == REFUSED)
         refuse(r, call);
     else

@@ -26,6 +26,7 @@ struct served {
     struct peer *peer;
     struct list at;
     uint64_t tag;
+    struct iovec iov; /* of the bytes behind call or reply; heap */
 };
 
 /* What the metadata thread has to say to a node, on its way. */
@@ -80,7 +81,7 @@ static enum err send_notice(const struct notice *n)
         return E_OK;
     if (n->body.kind == FS_MESSAGE_LOCK_ANSWER && coord_is_held(s->coord))
         return E_AGAIN;
-    return net_send(s->net, p->who.node, &m) == E_AGAIN ? E_AGAIN : E_OK;
+    return net_send(s->net, p->who.node, &m, NULL) == E_AGAIN ? E_AGAIN : E_OK;
 }
 
 /* In order behind those that wait already. */
@@ -211,6 +212,7 @@ static enum err send_reply(struct served *served)
     const struct peer *p = served->peer;
     const struct net_serve *s = p->serve;
     struct fs_net *net = s->net;
+    struct net_bulk bulk = {&served->iov, 1, 0, 0};
     fs_message m = {.body.kind = FS_MESSAGE_REPLY};
     enum err e;
 
@@ -219,7 +221,8 @@ static enum err send_reply(struct served *served)
         (fs_reply_message){served->tag, as_sent(&served->call.reply)};
     if (!p->connected || served->call.reply.error == E_VOL_OFFLINE)
         return E_OK;
-    e = net_send(net, p->who.node, &m);
+    bulk.bytes = net_bulk_bytes(&m);
+    e = net_send(net, p->who.node, &m, &bulk);
     if (e == E_AGAIN)
         return s->leaving ? E_OK : e;
     if (e && e != E_CLOSED)
@@ -236,6 +239,7 @@ static void served_end(struct served *served)
     list_remove(&served->at);
     fs_call_fini(&served->call);
     xdr_free((xdrproc_t)xdr_fs_request, (char *)&served->call.request);
+    free(served->iov.iov_base);
     free(served);
     peer_put(p);
     check_left(s);
@@ -305,8 +309,51 @@ static bool is_running(const struct peer *p, uint64_t tag)
     return false;
 }
 
+/* Memory for what comes behind the call, or goes behind its reply. */
+static enum err take_bytes(struct served *served, const void *bytes)
+{
+    const fs_args *args = &served->call.request.args;
+    const fs_data_args *data = &args->fs_args_u.read;
+
+    if (args->op != FS_OP_READ && args->op != FS_OP_WRITE)
+        return E_OK;
+    if (data->len_bytes < 1 || data->len_bytes > FS_DATA_MAX)
+        return E_INVAL;
+    served->iov = (struct iovec){malloc(data->len_bytes), data->len_bytes};
+    if (!served->iov.iov_base)
+        return E_NOMEM;
+    if (args->op == FS_OP_WRITE)
+        memcpy(served->iov.iov_base, bytes, data->len_bytes);
+    served->call.iov = &served->iov;
+    served->call.iov_count = 1;
+    return E_OK;
+}
+
+/* What cannot be taken on is dropped: a call that is none, or for want of
+ * memory. */
+static struct served *served_new(struct peer *p, fs_call_message *call,
+                                 const void *bytes)
+{
+    struct served *served = calloc(1, sizeof *served);
+
+    if (!served)
+        return NULL;
+    fs_call_init(&served->call, call->request.args.op);
+    served->call.request = call->request;
+    if (take_bytes(served, bytes)) {
+        free(served);
+        return NULL;
+    }
+    memset(&call->request, 0, sizeof call->request); /* it is ours now */
+    call->request.args.op = FS_OP_HELLO;
+    served->call.done = served_done;
+    served->peer = p;
+    served->tag = call->tag;
+    return served;
+}
+
 void net_serve_call(struct net_serve *s, const struct fs_sender *who,
-                    fs_call_message *call)
+                    fs_call_message *call, const void *bytes)
 {
     struct peer *p = find(s, who);
     struct served *served;
@@ -320,16 +367,9 @@ void net_serve_call(struct net_serve *s, const struct fs_sender *who,
     p->connected = true;
     if (is_running(p, call->tag))
         return; /* sent again: the one answer is for both */
-    served = calloc(1, sizeof *served);
+    served = served_new(p, call, bytes);
     if (!served)
         return;
-    fs_call_init(&served->call, call->request.args.op);
-    served->call.request = call->request;
-    memset(&call->request, 0, sizeof call->request); /* it is ours now */
-    call->request.args.op = FS_OP_HELLO;
-    served->call.done = served_done;
-    served->peer = p;
-    served->tag = call->tag;
     list_push_back(&p->running, &served->at);
     fs_link_send(p->link, &served->call);
 }

@@ -81,13 +81,13 @@ bool sense_from_err(enum err e, bool writing, enum sense_code *ret_code)
     case E_BUSY:
     case E_AGAIN:
     case E_TRY_LATER:
+    case E_REDIRECT:
     case E_INTERRUPTED:
     case E_LUN_BUSY:
     case E_EPOCH:
     case E_NO_QUORUM:
     case E_NOLCK:
     case E_DEADLOCK: return false;
-
     case E_RANGE:
     case E_NXIO: *ret_code = SENSE_LBA_RANGE; return true;
     case E_ALIGN:
