@@ -20,7 +20,7 @@ static void node_start(struct cluster *c, uint32_t number)
 {
     const struct fs_sender self = cluster_run_of(number);
     struct node *n = &c->nodes[number];
-    struct fs_client_args args = {.loop = c->v.world.loop};
+    struct fs_client_args args = {.loop = c->v.world.loop, .redirect = true};
 
     CHECK_OK_FATAL(store_fault_new(c->v.lun, &n->lun));
     CHECK_OK_FATAL(fs_net_new(c->v.world.loop, &self, &n->net));
@@ -108,6 +108,15 @@ void cluster_takeover(struct cluster *c, uint32_t node)
     c->coordinator = node;
     for (uint32_t i = 1; i <= NODES; i++)
         fs_net_aim(c->nodes[i].link, node);
+}
+
+void cluster_path(struct cluster *c, uint32_t node, bool path)
+{
+    if (path)
+        cluster_path_fails(c, node, 0, 0, E_OK);
+    else
+        cluster_path_fails(c, node, UINT32_MAX, 1, E_LUN_GONE);
+    fs_client_set_path(c->nodes[node].client, path);
 }
 
 void cluster_path_fails(struct cluster *c, uint32_t node, uint32_t ops,

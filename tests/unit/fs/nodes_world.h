@@ -49,6 +49,9 @@ void cluster_takeover(struct cluster *c, uint32_t node);
 void cluster_path_fails(struct cluster *c, uint32_t node, uint32_t ops,
                         uint64_t nth, enum err e);
 
+/* The node loses its path, and is told so; or has it back. */
+void cluster_path(struct cluster *c, uint32_t node, bool path);
+
 /* -- one file, open on every node ------------------------------------------ */
 void cluster_open(struct cluster *c, const char *name);
 void cluster_close(struct cluster *c);

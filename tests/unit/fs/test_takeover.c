@@ -188,6 +188,7 @@ static void an_answer_that_is_not_out_is_kept_back(void)
  * for is not granted. */
 static void a_recall_is_answered_while_held(void)
 {
+    static struct in_flight many[300]; /* more than fit the link */
     char text[] = "written by two", buf[sizeof text] = "";
     struct waited_io w;
     struct cluster c;
@@ -200,6 +201,10 @@ static void a_recall_is_answered_while_held(void)
     cluster_submit(&c, 3, &w);
     run_a_while(&c); /* the recall is made, and not told */
     fs_coord_hold(c.v.coord, true);
+    for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+        snprintf(many[i].name, sizeof many[i].name, "none%zu", i);
+        ask(&c, 2, &many[i], FS_OP_LOOKUP);
+    }
     transport_hub_heal(c.hub, 1, 2);
     for (int i = 0; i < 1000 && c.nodes[2].file->layout == FS_IOMODE_RW; i++)
         run_a_while(&c);
@@ -210,6 +215,8 @@ static void a_recall_is_answered_while_held(void)
     world_run_until(&c.v.world, &w.done);
     CHECK_OK(w.result);
     CHECK_EQ(memcmp(buf, text, sizeof buf), 0);
+    for (size_t i = 0; i < ARRAY_LEN(many); i++)
+        CHECK_ERR(answer_to(&c, &many[i]), E_NOENT);
     cluster_close(&c);
     cluster_fini(&c);
 }

@@ -252,8 +252,12 @@ enum err v_layout(struct volume *v, fs_ino ino, fs_iomode mode, uint64_t off,
                   uint64_t len, fs_layout *ret_layout)
 {
     CALL(FS_OP_LAYOUTGET);
-    ARGS(layoutget) =
-        (fs_layoutget_args){ino, mode, mode == FS_IOMODE_RW, off, len, len};
+    ARGS(layoutget) = (fs_layoutget_args){.ino = ino,
+                                          .iomode = mode,
+                                          .allocate = mode == FS_IOMODE_RW,
+                                          .off_bytes = off,
+                                          .len_bytes = len,
+                                          .min_bytes = len};
     e = volume_call(v, &call);
     if (!e) {
         *ret_layout = RESULT(layoutget);
