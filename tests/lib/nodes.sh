@@ -58,5 +58,6 @@ nodes_end() {
         kill "${pids[n]}"
         wait "${pids[n]}" || fail "node $n ended with status $?"
     done
-    "$bin/lunar" check "file:$dir/lun" >"$dir/check" || fail "$(cat "$dir/check")"
+    "$bin/lunar" check "file:$dir/lun" >"$dir/check" ||
+        fail "$(cat "$dir/check")"
 }

@@ -3,8 +3,12 @@
  * coordinates is told by an option and never changes.
  *
  *   fsnode -n NODE -c COORDINATOR -l ADDRESS -k KEYFILE [-p NODE=ADDRESS]…
- *          [-f] [-a FD,FD] URL MOUNTPOINT
- *          -f format first; -a take over a mount: /dev/fuse, what was kept
+ *          [-f] [-g MS] [-a FD,FD] URL MOUNTPOINT
+ *          -f format first; -a take over a mount: /dev/fuse, what was kept;
+ *          -g a LUN that does not answer for so long is gone
+ *
+ * SIGUSR1 says that the node's path to the LUN is fenced, SIGUSR2 that it is
+ * back; either prints how many ios went which way.
  *
  * Prints "ready INCARNATION" and serves in the foreground until SIGTERM or
  * SIGINT.  SIGHUP: ends without a word, as a crash does; a successor takes over
@@ -30,6 +34,7 @@ enum { AIO_DEPTH = 512, SPIN_US = 50 };
 struct options {
     bool format;
     int fuse_fd, kept_fd; /* -1: none */
+    unsigned give_up_ms;
     uint32_t node, coordinator;
     const char *listen, *key_file, *url, *mountpoint;
     const char *peers[TRANSPORT_TLS_NODES_MAX + 1];
@@ -52,8 +57,8 @@ struct node {
 static void usage(void)
 {
     fprintf(stderr, "usage: fsnode -n NODE -c COORDINATOR -l ADDRESS -k "
-                    "KEYFILE [-p NODE=ADDRESS]... [-f] [-a FD,FD] URL "
-                    "MOUNTPOINT\n");
+                    "KEYFILE [-p NODE=ADDRESS]... [-f] [-g MS] [-a FD,FD] "
+                    "URL MOUNTPOINT\n");
     exit(2);
 }
 
@@ -72,7 +77,7 @@ static struct options parse(int argc, char **argv)
     struct options o = {.fuse_fd = -1, .kept_fd = -1};
     int c;
 
-    while ((c = getopt(argc, argv, "n:c:l:k:p:a:f")) != -1) {
+    while ((c = getopt(argc, argv, "n:c:l:k:p:a:fg:")) != -1) {
         switch (c) {
         case 'n': o.node = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'c': o.coordinator = (uint32_t)strtoul(optarg, NULL, 10); break;
@@ -84,6 +89,7 @@ static struct options parse(int argc, char **argv)
                 usage();
             break;
         case 'f': o.format = true; break;
+        case 'g': o.give_up_ms = (unsigned)strtoul(optarg, NULL, 10); break;
         default: usage();
         }
     }
@@ -155,16 +161,14 @@ static void wire_start(struct node *n)
                   "peer", &why);
     if (n->coord)
         check(fs_net_serve(n->net, n->super.uuid, n->coord), "serve", NULL);
-    else
-        check(fs_net_reach(n->net, n->super.uuid, n->o->coordinator, &n->link),
-              "reach", NULL);
+    check(fs_net_reach(n->net, n->super.uuid, n->o->coordinator, &n->link),
+          "reach", NULL);
 }
 
 static void wire_stop(struct node *n)
 {
     transport_close(n->transport);
-    if (!n->coord)
-        fs_net_forget(n->link);
+    fs_net_forget(n->link);
     fs_net_free(n->net);
 }
 
@@ -190,12 +194,12 @@ static void coordinate(struct node *n)
     const struct fs_coord_args args = {.node = n->o->node,
                                        .host = "fsnode",
                                        .incarnation = n->incarnation,
-                                       .sole = true};
+                                       .sole = true,
+                                       .loop = reactor_loop(n->reactor)};
     struct diag why = {0};
 
     check(fs_coord_start(lun_store(n->lun), &args, &why, &n->coord),
           "coordinator", &why);
-    n->link = fs_coord_link(n->coord);
 }
 
 static void start(struct node *n)
@@ -205,7 +209,7 @@ static void start(struct node *n)
                                 .fd = n->o->fuse_fd,
                                 .kept_fd = n->o->kept_fd,
                                 .locks = true};
-    struct fs_client_args client = {.lun = lun_store(n->lun)};
+    struct fs_client_args client = {.lun = lun_store(n->lun), .redirect = true};
     struct diag why = {0};
 
     check(fs_super_probe(lun_store(n->lun), &n->super, &why), "volume", &why);
@@ -273,6 +277,17 @@ static void stop(struct node *n)
     fs_coord_stop(n->coord);
 }
 
+static void turn(struct node *n, bool path)
+{
+    struct fs_client_info info;
+
+    fs_client_set_path(n->client, path);
+    fs_client_info(n->client, &info);
+    printf("path %d direct %" PRIu64 " redirected %" PRIu64 "\n", path,
+           info.direct_ios, info.redirected_ios);
+    fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
     struct options o = parse(argc, argv);
@@ -292,12 +307,15 @@ int main(int argc, char **argv)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     check(loop_new(&main_args, &loop), "loop", NULL);
     loop_adopt(loop);
     check(reactor_start(&node_args, &n.reactor), "reactor", NULL);
     lun_loop = reactor_loop(n.reactor);
     lun_args.loops = &lun_loop;
+    lun_args.give_up_ms = o.give_up_ms;
     check(lun_open(o.url, &lun_args, &why, &n.lun), "LUN", &why);
     if (o.format)
         check(fs_format(lun_store(n.lun), &format, &why), "format", &why);
@@ -306,7 +324,8 @@ int main(int argc, char **argv)
     fflush(stdout);
     if (n.coord && pthread_create(&orders, NULL, obey, &n))
         check(E_NOMEM, "orders", NULL);
-    sigwait(&set, &sig);
+    while (!sigwait(&set, &sig) && (sig == SIGUSR1 || sig == SIGUSR2))
+        turn(&n, sig == SIGUSR2);
     if (sig == SIGHUP)
         succeed(&n, argc, argv);
     stop(&n);
