@@ -274,7 +274,7 @@ static enum err do_remove(struct volume *v, struct diag *why)
     struct volumes *vols = v->vols;
     enum err e = v->state == VOLUME_DIRECT ? volume_stop(v, why) : E_OK;
 
-    if (!e && v->shared) {
+    if (!e && v->shared && !cluster_was_removed(vols->args.cluster, v->uuid)) {
         volume_set_state(v, VOLUME_OFFLINE, "being removed");
         e = cluster_volume_remove(vols->args.cluster, v->uuid, why);
     }
