@@ -77,6 +77,8 @@ struct seat {
     struct cluster *cluster;
     uint8_t uuid[16];
     struct fs_link *link;
+    struct fs_client *client; /* NULL: none */
+    bool may_cache;           /* it may use what it has cached (I14) */
     struct seat_peers peers;
 
     /* What was said while there was no guard: it begins with that.  [word] */

@@ -404,11 +404,14 @@ static void carry_out(struct guard *g, const struct takeover_effect *fx)
 void guard_takeover(struct guard *g, const struct takeover_event *event)
 {
     enum takeover_state before = g->takeover.state;
+    bool cached = takeover_may_cache(&g->takeover);
     struct takeover_effects fx;
 
     if (g->over)
         return;
     takeover_step(&g->takeover, event, &fx);
+    if (takeover_may_cache(&g->takeover) != cached)
+        g->args.ops->cache(g->args.user, !cached);
     if (before != g->takeover.state)
         TRACE(guard_takeover, "%s -> %s by %s", takeover_state_name(before),
               takeover_state_name(g->takeover.state),
@@ -461,11 +464,26 @@ static void stir(struct guard *g)
     guard_tell_path(g);
 }
 
+/* It can neither serve nor hand over what waits for the LUN: others can, once
+ * this run is fenced.  Where nobody reaches the LUN all wait for it. */
+static bool is_in_the_way(const struct guard *g)
+{
+    uint64_t others = g->view.members & g->view.paths;
+
+    others &= ~(UINT64_C(1) << (g->args.me.node - 1));
+    return others && guard_coordinates(g) && g->down_ns &&
+           now_ns(g) >= g->down_ns + 2 * g->args.suspect_ms * NS_PER_MS;
+}
+
 /* Requests are repeated until they are granted. */
 void guard_on_beat(struct guard *g)
 {
     if (g->over || !g->lun)
         return;
+    if (is_in_the_way(g)) {
+        guard_end_run(g, "this host coordinates, and does not reach the LUN");
+        return;
+    }
     stir(g);
     if (is_lost(g) && !g->told_lost)
         guard_tell_path(g);

@@ -34,6 +34,8 @@ struct guard_ops {
     void (*close)(void *user, uint32_t ticket);
     /* I14: grant nothing and answer nothing; and as before. */
     void (*hold)(void *user, bool hold);
+    /* I14: may what this host has cached be used? */
+    void (*cache)(void *user, bool may);
     /* Whoever coordinates is on that node now, and wants a report. */
     void (*follow)(void *user, uint32_t node);
     /* That run is fenced, and recorded as such: nothing is its any more. */

@@ -239,6 +239,15 @@ static void guard_holds(void *user, bool hold)
         fs_coord_hold(s->coord, hold);
 }
 
+static void guard_caches(void *user, bool may)
+{
+    struct seat *s = user;
+
+    s->may_cache = may;
+    if (s->client)
+        fs_client_hold(s->client, !may);
+}
+
 static void guard_follows(void *user, uint32_t node)
 {
     struct seat *s = user;
@@ -307,6 +316,7 @@ static const struct guard_ops ops = {
     .open = guard_opens,
     .close = guard_closes,
     .hold = guard_holds,
+    .cache = guard_caches,
     .follow = guard_follows,
     .release = guard_releases,
     .send = guard_sends,
@@ -363,6 +373,7 @@ struct seating {
     struct seat *seat;
     struct guard *guard;
     struct lun *lun;
+    struct fs_client *client;
     uint32_t to;
     bool yes;
 };
@@ -438,6 +449,7 @@ static void guard_goes(void *arg)
     struct guard *g = seating->seat->guard;
 
     guard_stop(g);
+    seating->seat->may_cache = false;
     set_open(seating->seat, NULL, NULL);
     guard_free(g);
 }
@@ -512,6 +524,23 @@ void seat_close(struct seat *s)
     cluster_run(s->cluster, guard_ends, &seating);
     lun_close(s->lun);
     cluster_run(s->cluster, guard_goes, &seating);
+}
+
+static void take_client(void *arg)
+{
+    struct seating *seating = arg;
+    struct seat *s = seating->seat;
+
+    s->client = seating->client;
+    if (s->client)
+        fs_client_hold(s->client, !s->may_cache);
+}
+
+void seat_set_client(struct seat *s, struct fs_client *client)
+{
+    struct seating seating = {.seat = s, .client = client};
+
+    cluster_run(s->cluster, take_client, &seating);
 }
 
 struct lun *seat_lun(struct seat *s)

@@ -27,6 +27,9 @@ struct lun *seat_lun(struct seat *s);
 /* As long as the cluster is there. */
 struct fs_link *seat_link(struct seat *s);
 
+/* Whoever uses link and LUN, to be told what he may cache; NULL: nobody. */
+void seat_set_client(struct seat *s, struct fs_client *client);
+
 /* Hand over to node `to`.  Errors: E_NOENT - not coordinated here: why says
  * where; E_TIMEOUT. */
 MUST_CHECK enum err seat_move(struct seat *s, uint32_t to, struct diag *why);

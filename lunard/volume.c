@@ -123,6 +123,7 @@ static enum err make_client(struct volume *v, struct fs_link *link,
         .lun = lun_store(volume_lun(v)),
         .link = link,
         .ledger = v->ledger,
+        .redirect = v->shared,
         .loop = vols->args.loops[vols->next_loop++ % vols->args.loop_count],
     };
     enum err e = fs_client_new(&client, &v->client);
@@ -198,6 +199,25 @@ static enum err start_sole(struct volume *v, struct diag *why)
     return e ? e : start_on_lun(v, why);
 }
 
+/* What the process before this one had promised.  Others may have changed the
+ * files since it was fenced: then that is lost, as with a host that dies. */
+static enum err recover_shared(struct volume *v, struct diag *why)
+{
+    struct diag reason = {0};
+    enum err e = fs_client_recover(v->client, &reason);
+
+    if (!e)
+        return E_OK;
+    log_error("volume %s: what was written before the crash and not synced is "
+              "lost: %s",
+              v->name, diag_text(&reason, e));
+    fs_client_free(TAKE(v->client));
+    volume_ledger_end(v);
+    v->adopt = false;
+    e = ledger_begin(v, why);
+    return e ? e : make_client(v, seat_link(v->seat), why);
+}
+
 /* One of the cluster: who coordinates it is decided there; what is asked of it
  * until then waits. */
 static enum err start_shared(struct volume *v, struct diag *why)
@@ -210,7 +230,15 @@ static enum err start_shared(struct volume *v, struct diag *why)
         return diag_fail(why, E_NO_QUORUM, "%s: this host is in no cluster yet",
                          v->url);
     e = seat_open(v->seat, v->url, args->loops, args->loop_count, why);
-    return e ? e : make_client(v, seat_link(v->seat), why);
+    if (!e)
+        e = ledger_begin(v, why);
+    if (!e)
+        e = make_client(v, seat_link(v->seat), why);
+    if (!e && v->adopt)
+        e = recover_shared(v, why);
+    if (!e)
+        seat_set_client(v->seat, v->client);
+    return e;
 }
 
 enum err volume_start(struct volume *v, struct diag *why)
@@ -236,6 +264,8 @@ enum err volume_start(struct volume *v, struct diag *why)
 
 void volume_shut(struct volume *v)
 {
+    if (v->seat)
+        seat_set_client(v->seat, NULL);
     fs_client_free(TAKE(v->client));
     fs_coord_stop(TAKE(v->coord));
     if (v->seat)
