@@ -228,8 +228,10 @@ static void confirmed(struct fs_call *call)
     fs_call_fini(call);
     begin(l, &out);
     l->is_confirming = false;
-    if (e) {
+    if (e && e != E_VERSION) { /* that may be mended: `ready` will tell */
         refuse(l, &out, e);
+    } else if (e) {
+        doubt(l, &out);
     } else if (l->asked != l->doubts) {
         ask(l, &out);
     } else {

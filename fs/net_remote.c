@@ -191,7 +191,7 @@ static void give_up(struct net_remote *r, enum err e)
     loop_timer_cancel(r->net->loop, &r->again);
     r->state = REFUSED;
     r->refusal = e;
-    fs_link_lost(&r->link, e);
+    fs_link_lost(&r->link, e == E_VERSION ? E_OK : e);
     while (!list_empty(&r->sent))
         refuse(r, call_of(r->sent.next));
     while (!list_empty(&r->waiting))
