@@ -96,7 +96,7 @@ struct fs_link_ops {
 struct fs_link {
     const struct fs_link_ops *ops;
     struct fs_sender self; /* who sends over it */
-    pthread_mutex_t ear;   /* held while one of the following runs */
+    pthread_mutex_t ear;   /* held while one of these runs, or is set */
     /* Set by the client before it sends: the coordinator takes a layout back.
      * Context: any thread; does not block. */
     void (*recall)(struct fs_link *link, const fs_recall *recall);

@@ -545,12 +545,14 @@ enum err fs_client_new(const struct fs_client_args *args,
         e = fs_locks_new(c->link, c->loop, &c->locks);
     if (e)
         return e;
+    pthread_mutex_lock(&c->link->ear);
     c->link->user = c;
     c->link->recall = fs_client_recalled;
     c->link->report = fs_client_report;
     c->link->lock_answered = lock_answered;
     c->link->ready = link_ready;
     c->link->lost = link_lost;
+    pthread_mutex_unlock(&c->link->ear);
     *ret_client = TAKE(c);
     return E_OK;
 }

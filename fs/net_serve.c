@@ -141,9 +141,11 @@ static struct peer *peer_new(struct net_serve *s, const struct fs_sender *who)
         free(p);
         return NULL;
     }
-    p->link->user = p;
+    pthread_mutex_lock(&p->link->ear); /* what its node asked before may be */
+    p->link->user = p;                 /* answered just now */
     p->link->recall = recall;
     p->link->lock_answered = lock_answered;
+    pthread_mutex_unlock(&p->link->ear);
     list_push_back(&s->peers, &p->at);
     return p;
 }
