@@ -495,10 +495,9 @@ inline takeover_close(n)
 
 inline resigned(n, m)
 {
+    passed[m] = passed[m] | (1 << n);
     if
-    :: coordinator[m] == ME(n) ->
-        coordinator[m] = NOBODY;
-        passed[m] = passed[m] | (1 << n)
+    :: coordinator[m] == ME(n) -> coordinator[m] = NOBODY
     :: else
     fi
 }
