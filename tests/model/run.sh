@@ -30,7 +30,7 @@ crash      | safety   | full  | -DCUTS=1 -DCRASHES=1 -DGRANTS=1
 move       | safety   | full  | -DCUTS=1 -DMOVES=1
 return     | safety   | long  | -DINCS=2 -DCRASHES=1 -DGRANTS=1
 split      | safety   | long  | -DCUTS=2 -DSPLIT_READS
-settle     | settles  | long  | -DCUTS=1 -DCRASHES=1 -DSETTLES
+settle     | settles  | small | -DCUTS=1 -DCRASHES=1 -DSETTLES
 progress   | progress | small | -DCUTS=1 -DSETTLES -DPROGRESS
 name-late  | broken   | small | -DCUTS=1 -DBREAK_NAME_LATE
 read       | broken   | small | -DCUTS=1 -DBREAK_READ
