@@ -307,7 +307,9 @@ void fs_net_aim(struct fs_link *link, uint32_t node);
  * host while no coordinator is there, so nobody will commit what was written;
  * then fs_client_free(), fs_fuse_remove_volume() and fs_fuse_stop() end soon,
  * who had files open gets EIO, and a ledger keeps what no commit has made
- * durable.  Nobody does this because time has passed, but an operator. */
+ * durable.  Nobody does this because time has passed, but an operator.  What
+ * waits for the path of a client that redirects ends after
+ * fs_client_set_path(client, false). */
 void fs_net_cut(struct fs_link *link, enum err e);
 /* All its calls are answered. */
 void fs_net_forget(struct fs_link *link);
