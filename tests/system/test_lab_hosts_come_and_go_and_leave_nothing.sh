@@ -74,7 +74,7 @@ step "killed half way once more: the next lab up works"
 up=$!
 wait_for 10 test -e "$LAB_DIR/san/pid"
 kill -9 $up
-lab up 3
+lab up 3 --solo
 expect_fail "is up: lab down" lab up 3
 
 step "quorum and lunard on three hosts, each with a mount of its own"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# tests/system/test_locks_are_seen_by_all_nodes.sh - fcntl (POSIX, OFD) and flock
-# on three mounts of one volume: one has a lock, and everybody everywhere sees
-# it, waits for it, gets it when its owner lets go or dies.  QEMU opens an image
+# tests/system/test_locks_are_seen_by_all_nodes.sh - fcntl (POSIX, OFD) and
+# flock on three mounts of one volume: everybody sees a lock, waits for it, gets
+# it when its owner lets go or dies.  QEMU opens an image
 # on one host only.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 . "$(dirname "$0")/../lib/nodes.sh"
@@ -192,7 +192,8 @@ for round in 1 2 3 4 5; do
             opened+=("$n")
             at_exit "kill -9 $(cat "$dir/vm$n")"
         else
-            grep -q 'Failed to get ' "$dir/qemu$n" || fail "$(cat "$dir/qemu$n")"
+            grep -q 'Failed to get ' "$dir/qemu$n" ||
+                fail "$(cat "$dir/qemu$n")"
         fi
     done
     [ ${#opened[@]} -le 1 ] || fail "opened on ${opened[*]}"
@@ -226,7 +227,7 @@ else
     step "ping_pong is not installed: left out (docs/testing.md)"
 fi
 
-step "a process that is killed and started again under its mount takes them back"
+step "a process that is killed and starts again takes them back"
 locker E "$dir/2/v/a"
 ask B "posix write 600 10" ok
 ask B "posix read 605 10" ok

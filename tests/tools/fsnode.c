@@ -72,6 +72,16 @@ static void parse_peer(struct options *o, char *text)
     o->peers[node] = end + 1;
 }
 
+static void parse_fds(struct options *o, char *text)
+{
+    char *end;
+
+    o->fuse_fd = (int)strtoul(text, &end, 10);
+    if (*end != ',')
+        usage();
+    o->kept_fd = (int)strtoul(end + 1, NULL, 10);
+}
+
 static struct options parse(int argc, char **argv)
 {
     struct options o = {.fuse_fd = -1, .kept_fd = -1};
@@ -84,10 +94,7 @@ static struct options parse(int argc, char **argv)
         case 'l': o.listen = optarg; break;
         case 'k': o.key_file = optarg; break;
         case 'p': parse_peer(&o, optarg); break;
-        case 'a':
-            if (sscanf(optarg, "%d,%d", &o.fuse_fd, &o.kept_fd) != 2)
-                usage();
-            break;
+        case 'a': parse_fds(&o, optarg); break;
         case 'f': o.format = true; break;
         case 'g': o.give_up_ms = (unsigned)strtoul(optarg, NULL, 10); break;
         default: usage();
@@ -229,13 +236,17 @@ static void start(struct node *n)
 static void *obey(void *arg)
 {
     struct node *n = arg;
+    static const char forget[] = "forget ";
     struct fs_sender who;
-    char line[80];
+    char line[80], *end;
 
-    while (fgets(line, sizeof line, stdin))
-        if (sscanf(line, "forget %" SCNu32 " %" SCNu64, &who.node,
-                   &who.incarnation) == 2)
-            check(fs_coord_forget(n->coord, &who), "forget", NULL);
+    while (fgets(line, sizeof line, stdin)) {
+        if (strncmp(line, forget, sizeof forget - 1) != 0)
+            continue;
+        who.node = (uint32_t)strtoul(line + sizeof forget - 1, &end, 10);
+        who.incarnation = strtoull(end, NULL, 10);
+        check(fs_coord_forget(n->coord, &who), "forget", NULL);
+    }
     return NULL;
 }
 

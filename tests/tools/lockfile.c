@@ -21,9 +21,28 @@
 #include <unistd.h>
 
 struct command {
-    char kind[8], type[8], more[8];
+    const char *kind, *type, *more; /* of the line */
     long long first, count;
 };
+
+/* KIND TYPE FIRST COUNT [MORE]; cuts the line into words. */
+static bool parse(char *line, struct command *ret_command)
+{
+    char *words[5] = {NULL}, *rest = NULL;
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        words[i] = strtok_r(i ? NULL : line, " \n", &rest);
+    if (!words[3])
+        return false;
+    *ret_command = (struct command){
+        .kind = words[0],
+        .type = words[1],
+        .first = strtoll(words[2], NULL, 10),
+        .count = strtoll(words[3], NULL, 10),
+        .more = words[4] ? words[4] : "",
+    };
+    return true;
+}
 
 static void answer(int status)
 {
@@ -74,22 +93,22 @@ static void test(int fd, const struct command *c)
                (long long)range.l_start, (long long)range.l_len, range.l_pid);
 }
 
-static void run(int fd, const char *path, const char *line)
+static void run(int fd, const char *path, char *line)
 {
-    struct command c = {.kind = ""};
+    static const char tests[] = "test ";
+    struct command c;
+    bool asks = !strncmp(line, tests, sizeof tests - 1);
     int other;
 
     if (!strncmp(line, "close", 5)) {
         other = open(path, O_RDWR);
         answer(other < 0 ? -1 : close(other));
-    } else if (sscanf(line, "test %7s %7s %lld %lld", c.kind, c.type, &c.first,
-                      &c.count) == 4) {
-        test(fd, &c);
-    } else if (sscanf(line, "%7s %7s %lld %lld %7s", c.kind, c.type, &c.first,
-                      &c.count, c.more) >= 4) {
-        answer(set(fd, &c));
-    } else {
+    } else if (!parse(asks ? line + sizeof tests - 1 : line, &c)) {
         puts("what?");
+    } else if (asks) {
+        test(fd, &c);
+    } else {
+        answer(set(fd, &c));
     }
 }
 
