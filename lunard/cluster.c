@@ -245,6 +245,15 @@ static void lost(struct transport_ear *ear, uint32_t node)
     fs->lost(fs, node);
 }
 
+static void writable(struct transport_ear *ear, uint32_t node)
+{
+    struct cluster *c = container_of(ear, struct cluster, wire);
+    struct transport_ear *fs = fs_net_ear(c->net);
+
+    if (fs->writable)
+        fs->writable(fs, node);
+}
+
 /* -- membership ------------------------------------------------------------ */
 
 /* Without a view nobody hears: at the next one all is said again. */
@@ -383,8 +392,8 @@ static struct cluster *cluster_new(const struct cluster_args *args)
     c->member_ear = (struct member_ear){.view = cluster_on_member_view,
                                         .deliver = cluster_on_notice,
                                         .ended = ended};
-    c->wire =
-        (struct transport_ear){.receive = receive, .met = met, .lost = lost};
+    c->wire = (struct transport_ear){
+        .receive = receive, .met = met, .lost = lost, .writable = writable};
     c->fs_channel =
         (struct fs_channel){.transport.ops = &fs_channel_ops, .cluster = c};
     return c;

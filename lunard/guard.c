@@ -380,7 +380,10 @@ static void carry_out(struct guard *g, const struct takeover_effect *fx)
         say(g, fx, WORD_CONFIRMED, fx->run.node);
         break;
     case TAKEOVER_DO_CONSENT: say(g, fx, WORD_CONSENTED, fx->run.node); break;
-    case TAKEOVER_DO_TELL_FENCED: say(g, fx, WORD_FENCED, fx->run.node); break;
+    case TAKEOVER_DO_TELL_FENCED:
+        say(g, fx, WORD_FENCED, fx->run.node);
+        g->args.ops->accuse(g->args.user, fx->run);
+        break;
     case TAKEOVER_DO_TELL_RESERVED: tell_reserved(g); break;
     case TAKEOVER_DO_TELL_ARBITER:
         g->args.ops->won(g->args.user, fx->view_id);
@@ -428,6 +431,11 @@ void guard_on_view(struct guard *g, const struct lm_view *view)
     if (g->over)
         return;
     g->view = *view;
+    if (view->quorate && !g->was_in) { /* before, it would be a stranger */
+        g->was_in = true;
+        if (g->session)
+            guard_nexus(g, &(struct nexus_event){.kind = NEXUS_EV_UP});
+    }
     guard_fence_tell(g, FENCE_EV_QUORUM);
     guard_takeover(g, &(struct takeover_event){.kind = TAKEOVER_EV_VIEW,
                                                .view = &g->view});

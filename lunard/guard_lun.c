@@ -379,7 +379,8 @@ static void session_up(struct lun_ear *ear)
     g->down_ns = 0;
     if (g->told_lost)
         guard_tell_path(g);
-    guard_nexus(g, &(struct nexus_event){.kind = NEXUS_EV_UP});
+    if (g->was_in)
+        guard_nexus(g, &(struct nexus_event){.kind = NEXUS_EV_UP});
 }
 
 static void session_lost(struct lun_ear *ear)

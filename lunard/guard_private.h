@@ -94,6 +94,7 @@ struct guard {
 
     /* takeover */
     struct timer suspect;
+    bool was_in;      /* this run was in a view with quorum */
     bool admitted;    /* the nexus was, once in this run */
     uint64_t idle_ns; /* since then nobody coordinates */
     struct guard_said said[LM_NODES_MAX + 1][GUARD_WORDS];
