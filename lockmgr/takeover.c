@@ -191,6 +191,14 @@ void takeover_fall_back(struct takeover *t)
     t->announced = t->closed;
 }
 
+/* Named by the administrator: who resigned before does not pass again. */
+void takeover_name_heir(struct takeover *t, uint32_t node)
+{
+    t->heir = node;
+    if (node >= 1 && node <= LM_NODES_MAX)
+        peer_of(t, node)->passed_view = 0;
+}
+
 uint32_t takeover_elected(const struct takeover *t)
 {
     struct lm_view view = t->view;
@@ -250,7 +258,7 @@ static void on_released(struct takeover *t, const struct takeover_event *ev,
         takeover_alarm(t, fx, "the claim is not released: I shall be fenced");
     /* Also then: who does not hear of it waits for me for ever. */
     takeover_tell(t, fx, TAKEOVER_DO_RESIGN)->to = t->resign_to;
-    t->heir = t->resign_to;
+    takeover_name_heir(t, t->resign_to);
     if (lm_run_eq(t->coordinator, t->args.me))
         t->coordinator = (struct lm_run){0, 0};
     follow(t, fx);

@@ -199,7 +199,7 @@ void takeover_on_resigned(struct takeover *t, const struct takeover_event *ev,
         return; /* who yielded to another; it does not try, either */
     t->coordinator = (struct lm_run){0, 0};
     t->may_cache = false;
-    t->heir = ev->to;
+    takeover_name_heir(t, ev->to);
     takeover_fall_back(t);
     takeover_try(t, fx);
     hear_confirm(t, fx);

@@ -93,6 +93,7 @@ bool takeover_has_coordinator(const struct takeover *t);
 /* Whose claim I heard of is gone: is who served before it there still? */
 void takeover_fall_back(struct takeover *t);
 /* Who tries in this view; 0: nobody. */
+void takeover_name_heir(struct takeover *t, uint32_t node);
 uint32_t takeover_elected(const struct takeover *t);
 void takeover_try(struct takeover *t, struct takeover_effects *fx);
 void takeover_claim(struct takeover *t, struct takeover_effects *fx);
