@@ -38,6 +38,10 @@ static enum err get_in(struct volumes *vols, struct lun *lun, struct diag *why)
                          .new_key = cluster_key_of(vols->args.cluster)};
     if (!e)
         e = lun_pr_sync(lun, &pr);
+    if (e == E_UNSUPPORTED && pr.aptpl) {
+        pr.aptpl = false;
+        e = lun_pr_sync(lun, &pr);
+    }
     return e ? diag_fail(why, e, "%s: reservations: %s", lun_name(lun),
                          err_text(e))
              : E_OK;
