@@ -33,7 +33,8 @@ cluster_up 3 --luns 3
 at h2 sh -c 'cd /ClusterStorage/vol && echo from h2 >file && mkdir d &&
     head -c 3M /dev/urandom >d/data'
 facts() {
-    on_all sh -c 'cd /ClusterStorage && stat -c "%n %i %s %y" vol vol/file vol/d vol/d/* &&
+    on_all sh -c 'cd /ClusterStorage &&
+        stat -c "%n %i %s %y" vol vol/file vol/d vol/d/data &&
         cat vol/file && sha256sum vol/d/data'
 }
 facts >"$dir/facts"
