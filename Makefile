@@ -155,8 +155,9 @@ deps:       ## install every Debian package that any target here needs
 	$(DEPS) check demo bench full
 demo:       ## from a LUN to a disk in a running guest, each step printed
 	$(DEPS) demo
-	@$(MAKE) --no-print-directory -j$(shell nproc) all
+	@$(MAKE) --no-print-directory -j$(shell nproc) all tools
 	@tests/demo/demo.sh
+	@tests/demo/cluster.sh
 check:      ## what must pass before anything lands (15 minutes)
 	$(DEPS) check
 	$(RUN) build lint unit asan sim fuzz system

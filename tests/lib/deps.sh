@@ -17,6 +17,7 @@ guest="qemu-system-x86 qemu-system-data qemu-utils seabios busybox-static
 check="$guest libcunit1-dev clang clang-format-14 libclang-rt-14-dev tgt
     libiscsi-bin libvhdi-utils sqlite3 jq fio stress-ng attr acl man-db
     corosync iproute2 util-linux spin"
+lab="tgt corosync iproute2 util-linux jq openssl"
 bench="$guest fio tgt libiscsi-bin"
 full="$check valgrind cppcheck shellcheck"
 
@@ -26,7 +27,7 @@ for group; do
     case $group in
     build) packages="$packages $build" ;;
     check) packages="$packages $check" kernel=1 ;;
-    demo) packages="$packages $guest" kernel=1 ;;
+    demo) packages="$packages $guest $lab" kernel=1 ;;
     bench) packages="$packages $bench" kernel=1 ;;
     full) packages="$packages $full" kernel=1 ;;
     *)
