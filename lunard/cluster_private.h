@@ -81,7 +81,7 @@ struct seat {
     bool may_cache;           /* it may use what it has cached (I14) */
     struct seat_peers peers;
 
-    /* What was said while there was no guard: it begins with that.  [word] */
+    /* What was said last: a new guard begins with that.  [word] */
     struct seat_heard {
         struct lm_run from;
         struct guard_message message;

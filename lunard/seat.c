@@ -336,7 +336,6 @@ static void answer_for_none(struct seat *s, struct lm_run from,
     struct cluster *c = s->cluster;
     struct guard_message answer = *m;
 
-    s->heard[m->word] = (struct seat_heard){from, *m};
     answer.node = c->me.node;
     answer.incarnation = c->me.incarnation;
     answer.key = 0;
@@ -355,6 +354,7 @@ static void answer_for_none(struct seat *s, struct lm_run from,
 void seat_hear(struct seat *s, struct lm_run from,
                const struct guard_message *m)
 {
+    s->heard[m->word] = (struct seat_heard){from, *m};
     if (s->guard)
         guard_on_message(s->guard, from, m);
     else
@@ -405,15 +405,18 @@ static void set_open(struct seat *s, struct guard *g, struct lun *lun)
     cluster_unlock(s->cluster);
 }
 
-/* Of those who are in still: what they said once they do not say again. */
+/* Of those who are in still: who coordinates they said once, and do not say
+ * again for a guard that is new here. */
 static void tell_heard(struct seat *s)
 {
-    for (size_t i = 0; i < ARRAY_LEN(s->heard); i++) {
-        const struct seat_heard heard = s->heard[i];
+    static const guard_word words[] = {WORD_ANNOUNCED, WORD_RESIGNED,
+                                       WORD_CONFIRM, WORD_ARBITER_WON};
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        const struct seat_heard heard = s->heard[words[i]];
         const struct member_id *id =
             member_view_find(&s->cluster->view, heard.from.node);
 
-        s->heard[i].from.node = 0;
         if (heard.from.node && id && id->incarnation == heard.from.incarnation)
             guard_on_message(s->guard, heard.from, &heard.message);
     }
