@@ -351,9 +351,12 @@ void guard_nexus(struct guard *g, const struct nexus_event *event)
     if (g->over)
         return;
     if (!admitted && nexus_is_admitted(&g->nexus)) {
+        bool first = !g->admitted;
+
         g->admitted = true;
         g->trouble[0] = '\0';
-        guard_tell_path(g);
+        if (first) /* each telling makes a view, in which nobody is heir */
+            guard_tell_path(g);
         guard_fence_tell(g, FENCE_EV_ADMITTED);
     }
     send_pending(g);
