@@ -68,8 +68,8 @@ zombie() { # HOST ROUND
     load_verify "b$2" "$host"
 }
 
-holds_writes() { # HOST: of each kind
-    [ "$(lab san pending "$1" | grep -c "^$1 held WRITE")" -ge 3 ]
+holds_writes() { # HOST: among them one in place
+    [ -n "$(held_blocks "$1")" ]
 }
 
 writes_done() { # HOST STATUS: how many
