@@ -66,8 +66,7 @@ struct cluster {
 
 /* A volume as the others have it; the rest is seat.c's. */
 struct seat_peers {
-    uint64_t paths;                /* bit (node - 1): its nexus was admitted */
-    uint64_t lost;                 /* says that the LUN does not answer */
+    uint64_t paths;                /* bit (node - 1): it reaches the LUN */
     uint64_t full_paths;           /* in the last full view */
     uint64_t fenced[LM_NODES_MAX]; /* incarnations; [node - 1] */
 };

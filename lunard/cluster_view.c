@@ -138,11 +138,8 @@ static void hear_path(struct cluster *c, uint32_t node, const path_notice *n)
     if (!s)
         return;
     s->peers.paths &= ~bit(node);
-    s->peers.lost &= ~bit(node);
-    if (n->admitted)
+    if (n->reached)
         s->peers.paths |= bit(node);
-    if (n->lost)
-        s->peers.lost |= bit(node);
     c->place++;
     note_full_view(c);
     tell_views(c);
@@ -260,7 +257,6 @@ static void welcome(struct cluster *c, const struct member_view *old)
         struct seat *s = container_of(at, struct seat, node);
 
         s->peers.paths &= ~(news & ~bit(c->me.node));
-        s->peers.lost &= ~(news & ~bit(c->me.node));
         if (seat_guard(s))
             guard_tell_path(seat_guard(s));
     }

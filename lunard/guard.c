@@ -454,8 +454,7 @@ void guard_tell_path(struct guard *g)
 
     memcpy(n.notice_u.path.volume, g->args.uuid, sizeof g->args.uuid);
     g->told_lost = g->leaving || is_lost(g);
-    n.notice_u.path.admitted = g->admitted && !g->told_lost;
-    n.notice_u.path.lost = g->told_lost;
+    n.notice_u.path.reached = g->admitted && !g->told_lost;
     g->args.ops->announce(g->args.user, &n);
 }
 
@@ -583,11 +582,6 @@ bool guard_carries(const struct guard *g)
 const char *guard_trouble(const struct guard *g)
 {
     return g->trouble;
-}
-
-bool guard_knows(const struct guard *g, struct lm_run run)
-{
-    return takeover_knows(&g->takeover, run);
 }
 
 /* -- birth and death ------------------------------------------------------- */

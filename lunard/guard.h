@@ -25,12 +25,13 @@ struct guard;
 /* What is around a guard.  `user` is that of guard_args. */
 struct guard_ops {
     /* Open the database under an epoch that is claimed; `others`: all runs
-     * that may have something of it.  guard_opened() with the ticket follows.
+     * that may have something of it.  guard_on_opened() with the ticket
+     * follows.
      */
     void (*open)(void *user, uint64_t epoch, const struct fs_sender *others,
                  unsigned count, uint32_t ticket);
     /* End what is in flight and close the database, if it is open or being
-     * opened.  guard_closed() with the ticket follows. */
+     * opened.  guard_on_closed() with the ticket follows. */
     void (*close)(void *user, uint32_t ticket);
     /* I14: grant nothing and answer nothing; and as before. */
     void (*hold)(void *user, bool hold);
@@ -121,6 +122,5 @@ bool guard_coordinates(const struct guard *g);
 bool guard_carries(const struct guard *g);
 /* "" if all is well; else why this host cannot use the LUN now. */
 const char *guard_trouble(const struct guard *g);
-bool guard_knows(const struct guard *g, struct lm_run run);
 
 #endif
