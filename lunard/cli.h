@@ -83,6 +83,7 @@ void size_to_text(uint64_t bytes, char ret_text[SIZE_TEXT_BYTES]);
 int cli_format(struct cli *cli);
 int cli_check(struct cli *cli);
 int cli_metadata_export(struct cli *cli);
+int cli_volume_release(struct cli *cli);
 int cli_disk_create(struct cli *cli);
 int cli_disk_info(struct cli *cli);
 int cli_disk_check(struct cli *cli);

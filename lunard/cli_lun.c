@@ -28,6 +28,10 @@ struct with_lun {
     enum err (*work)(struct cli *cli, struct lun *lun, struct diag *why);
 };
 
+static const char reserved[] =
+    "the LUN is reserved: ask the cluster that has it, by the volume's name; "
+    "or, if no host uses it any more, \"lunar volume release\" ends that";
+
 static enum err open_and_work(struct cli *cli, struct diag *why)
 {
     struct with_lun *with = container_of(cli, struct with_lun, cli);
@@ -38,7 +42,7 @@ static enum err open_and_work(struct cli *cli, struct diag *why)
         return e;
     e = with->work(&with->cli, lun, why);
     lun_close(lun);
-    return e;
+    return e == E_RESERVED ? diag_prefix(why, e, "%s", reserved) : e;
 }
 
 int cli_with_lun(struct cli *cli, const char *url, const struct lun_args *args,

@@ -186,3 +186,37 @@ int cli_metadata_export(struct cli *cli)
 
     return cli_with_lun(cli, cli_text(cli, "URL"), &args, export_lun);
 }
+
+/* -- release --------------------------------------------------------------- */
+
+/* Any key will do to clear all of them, its own among them. */
+enum { RELEASE_KEY = 0x72656c65 };
+
+static enum err release_lun(struct cli *cli, struct lun *lun, struct diag *why)
+{
+    struct lun_pr keys = {.op = LUN_PR_READ_KEYS};
+    struct lun_pr enter = {.op = LUN_PR_REGISTER_IGNORE,
+                           .new_key = RELEASE_KEY};
+    struct lun_pr clear = {.op = LUN_PR_CLEAR, .key = RELEASE_KEY};
+    enum err e = lun_pr_sync(lun, &keys);
+
+    (void)cli;
+    if (!e && keys.key_count) {
+        e = lun_pr_sync(lun, &enter);
+        if (!e)
+            e = lun_pr_sync(lun, &clear);
+    }
+    if (e)
+        return diag_fail(why, e, "%s: reservations: %s", lun_name(lun),
+                         err_text(e));
+    printf("%s: %u keys and the reservation are gone\n", lun_name(lun),
+           keys.key_count);
+    return E_OK;
+}
+
+int cli_volume_release(struct cli *cli)
+{
+    const struct lun_args args = {.read_only = false};
+
+    return cli_with_lun(cli, cli_text(cli, "URL"), &args, release_lun);
+}

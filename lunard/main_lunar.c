@@ -66,6 +66,11 @@ const struct cli_command cli_commands[] = {
      "have another host coordinate a volume",
      "To be said on the host that coordinates it now (\"lunar status\").  Its\n"
      "users notice nothing.  A host that fails is replaced without this."},
+    {"volume release",
+     {WORD("URL", "url")}, cli_volume_release, NULL,
+     "end the reservation of a LUN that no host uses any more",
+     "A cluster leaves it behind.  A host that does use the LUN stops, until\n"
+     "all is sound again."},
     {"volume grow",
      {WORD("NAME", "name")}, cli_ask, NULL,
      "use what the LUN has grown by",

@@ -119,3 +119,9 @@ stop_hosts h1 h2 h3
 for lun in 1 2 3; do
     check_lun $lun
 done
+
+step "a LUN that is left reserved is released by hand"
+url=$(lab url 1)
+expect_fail "lunar volume release" on h1 lunar check "$url"
+on h1 lunar volume release "$url"
+on h1 lunar check "$url"
