@@ -13,7 +13,7 @@ words_of() {
 # "COMMAND: --option …" for each, sorted: what the help says …
 by_help() {
     local command
-    lunar help | sed -n 's/^  \([a-z][a-z ]*[a-z]\)   *[A-Za-z].*/\1/p' |
+    lunar help | sed -n 's/^  \([a-z][a-z -]*[a-z]\)   *[A-Za-z].*/\1/p' |
         while read -r command; do
             # shellcheck disable=SC2086 # two words may be the name
             echo "$command: $(lunar help $command | sed -n '/^usage/,/^$/p' |
