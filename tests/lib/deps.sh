@@ -17,7 +17,7 @@ guest="qemu-system-x86 qemu-system-data qemu-utils seabios busybox-static
 check="$guest libcunit1-dev clang clang-format-14 libclang-rt-14-dev tgt
     libiscsi-bin libvhdi-utils sqlite3 jq fio stress-ng attr acl man-db
     corosync iproute2 util-linux spin"
-lab="tgt corosync iproute2 util-linux jq openssl"
+lab="tgt corosync iproute2 util-linux jq"
 bench="$guest fio tgt libiscsi-bin"
 full="$check valgrind cppcheck shellcheck"
 
