@@ -1,5 +1,5 @@
-/* lunard/cluster_private.h - the inside of a cluster; for cluster*.c and
- * seat.c. SPDX-License-Identifier: LGPL-2.1-or-later */
+/* lunard/cluster_private.h - the inside of a cluster; cluster*.c, seat.c only.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_LUNARD_CLUSTER_PRIVATE_H
 #define LUNAR_LUNARD_CLUSTER_PRIVATE_H
 

@@ -310,16 +310,16 @@ static void tell_alarm(struct guard *g, const struct takeover_effect *fx)
         snprintf(text, sizeof text,
                  "%s  Switch node %u off, then \"lunar confirm-dead %u\"",
                  fx->why, fx->run.node, fx->run.node);
-    g->alarm = ALARM_TAKEOVER;
+    g->alarmed = true;
     g->args.ops->alarm(g->args.user, text);
 }
 
 /* All is well again. */
 static void end_alarm(struct guard *g)
 {
-    if (g->alarm != ALARM_NONE)
+    if (g->alarmed)
         g->args.ops->alarm(g->args.user, "");
-    g->alarm = ALARM_NONE;
+    g->alarmed = false;
 }
 
 static void serve(struct guard *g)

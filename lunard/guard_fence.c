@@ -136,7 +136,7 @@ static void raise_alarm(struct fence_job *job)
              "node %u cannot be fenced by the LUN: switch it off, then say "
              "\"lunar confirm-dead %u\"",
              run.node, run.node);
-    g->alarm = ALARM_FENCE;
+    g->alarmed = true;
     g->args.ops->alarm(g->args.user, text);
 }
 

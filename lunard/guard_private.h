@@ -98,7 +98,7 @@ struct guard {
     bool admitted;    /* the nexus was, once in this run */
     uint64_t idle_ns; /* since then nobody coordinates */
     struct guard_said said[LM_NODES_MAX + 1][GUARD_WORDS];
-    enum { ALARM_NONE, ALARM_NEXUS, ALARM_TAKEOVER, ALARM_FENCE } alarm;
+    bool alarmed; /* an operator was called, and all is not well yet */
 };
 
 /* -- guard_lun.c ----------------------------------------------------------- */
