@@ -140,10 +140,12 @@ static void bad_answer(struct fence *f, struct fence_effects *fx,
         escalate(f, fx);
 }
 
+/* What is named is fenced, by whoever comes next: so who has no quorum names
+ * nobody. */
 static void go_on(struct fence *f, struct fence_effects *fx)
 {
     if (!f->named && !f->args.target.foreign)
-        name_target(f, fx);
+        ask(f, fx, FENCE_QUORUM, FENCE_DO_ASK_QUORUM);
     else if (f->failing)
         escalate(f, fx);
     else
@@ -199,8 +201,11 @@ static void on_quorum(struct fence *f, const struct fence_event *ev,
 {
     if (f->state != FENCE_QUORUM || !ev->yes)
         return; /* waits until there is (F27) */
-    ask(f, fx, FENCE_PREEMPTING,
-        f->args.cannot_abort ? FENCE_DO_PREEMPT : FENCE_DO_PREEMPT_ABORT);
+    if (!f->named && !f->args.target.foreign)
+        name_target(f, fx);
+    else
+        ask(f, fx, FENCE_PREEMPTING,
+            f->args.cannot_abort ? FENCE_DO_PREEMPT : FENCE_DO_PREEMPT_ABORT);
 }
 
 static void on_preempted(struct fence *f, const struct fence_event *ev,

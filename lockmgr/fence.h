@@ -2,7 +2,7 @@
  * Does no I/O, measures no time and releases nothing: effects say when others
  * may.  Nothing here ends because time passed (I10).
  *
- *   NAMING ─> LISTING ─ listed ─> QUORUM ─> PREEMPTING ─> LISTING …
+ *   QUORUM ─> NAMING ─> LISTING ─ listed ─> QUORUM ─> PREEMPTING ─> LISTING …
  *                │ not listed, and what was in flight was aborted
  *                │ (else RESETTING ─> LISTING)
  *                └─> CHECKING ─> FLUSHING ─> DRAINING ─> RECORDING ─> DONE
@@ -29,7 +29,7 @@
     X(FENCE_NEW,        "not begun")                                           \
     X(FENCE_NAMING,     "my block is to say whom I fence")                     \
     X(FENCE_LISTING,    "READ KEYS is on its way")                             \
-    X(FENCE_QUORUM,     "before a PREEMPT: is there quorum? (F27)")            \
+    X(FENCE_QUORUM,     "before naming, and PREEMPT: is there any? (F27)")     \
     X(FENCE_PREEMPTING, "PREEMPT (AND ABORT) is on its way")                   \
     X(FENCE_RESETTING,  "LOGICAL UNIT RESET is on its way")                    \
     X(FENCE_CHECKING,   "READ RESERVATION is on its way")                      \

@@ -115,8 +115,10 @@ void takeover_stop_timer(struct takeover *t, struct takeover_effects *fx)
 
 void takeover_send_fences(struct takeover *t, struct takeover_effects *fx)
 {
-    if (!race_is_won(t))
-        return; /* F8: who loses the race must not have fenced anybody */
+    /* Who is on the side that stops, or loses the race (F8), must not have
+     * named anybody: those who go on fence whom they find named. */
+    if (!view_has_me(t) || !race_is_won(t))
+        return;
     for (uint32_t i = 0; i < LM_NODES_MAX; i++) {
         struct takeover_peer *p = &t->peer[i];
 

@@ -605,7 +605,7 @@ end:
         nx[n] = NEXUS_REGISTERING
 
     /* fence */
-    :: fn[n] == FENCE_NEW && FENCES(n) && DOES_IO(n) ->
+    :: fn[n] == FENCE_NEW && FENCES(n) && DOES_IO(n) && QUORATE(n) ->
         fence_begin(n)
     :: fn[n] == FENCE_LISTING && DOES_IO(n) ->
         fence_list(n)

@@ -41,9 +41,12 @@ hears_all() { # HOST
     shows "$1" up up yes "$(seq -s , "$(wc -l <"$LAB_DIR/hosts")")"
 }
 
+# The coordinator is the one whose cable is pulled: of three it is the one who
+# must stop, and has most to say about the others before it does.
 split() { # N HOST
     local i loser winner before cut_off=$2
     cluster_up "$1"
+    [ "$(coordinator h1)" = "$2" ] || at h1 lunar volume move vol --to "$2"
     for ((i = 1; i <= $1; i++)); do
         load_begin "h$i" "lh$i"
     done
@@ -77,6 +80,7 @@ done
 
 step "three hosts, one cut off: the other two go on"
 split 3 h2
+! fenced h1 && ! fenced h3 || fail "a host that was not cut off is fenced"
 load_stop lh3
 load_verify lh3 h2
 stop_hosts h1 h2 h3

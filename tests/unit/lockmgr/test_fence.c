@@ -65,6 +65,7 @@ static void is_in(enum fence_state state)
 static void come_to_preempt(void)
 {
     hear(FENCE_EV_START);
+    hear(FENCE_EV_QUORUM);
     hear(FENCE_EV_BLOCK_WRITTEN);
     hear(FENCE_EV_KEYS_READ);
     hear(FENCE_EV_QUORUM);
@@ -91,7 +92,8 @@ static void walk(const struct step *steps, size_t count)
 static void a_fence_is_done_after_all_its_steps_in_order(void)
 {
     static const struct step steps[] = {
-        {FENCE_EV_START,            FENCE_NAMING,     FENCE_DO_WRITE_BLOCK     },
+        {FENCE_EV_START,            FENCE_QUORUM,     FENCE_DO_ASK_QUORUM      },
+        {FENCE_EV_QUORUM,           FENCE_NAMING,     FENCE_DO_WRITE_BLOCK     },
         {FENCE_EV_BLOCK_WRITTEN,    FENCE_LISTING,    FENCE_DO_READ_KEYS       },
         {FENCE_EV_KEYS_READ,        FENCE_QUORUM,     FENCE_DO_ASK_QUORUM      },
         {FENCE_EV_QUORUM,           FENCE_PREEMPTING, FENCE_DO_PREEMPT_ABORT   },
@@ -140,6 +142,7 @@ static void f2_who_repeats_a_fence_resets_what_the_first_may_have_left(void)
     setup(LM_TURN_ALL);
     listed_count = 1; /* preempted by one that died before its reset */
     hear(FENCE_EV_START);
+    hear(FENCE_EV_QUORUM);
     hear(FENCE_EV_BLOCK_WRITTEN);
     hear(FENCE_EV_KEYS_READ);
     is_in(FENCE_RESETTING);
@@ -178,6 +181,7 @@ static void a_later_run_of_the_node_is_left_alone(void)
     setup(LM_TURN_ALL);
     listed[1] = lm_key_make(CLUSTER, (struct lm_run){victim.node, 6}, 0);
     hear(FENCE_EV_START);
+    hear(FENCE_EV_QUORUM);
     hear(FENCE_EV_BLOCK_WRITTEN);
     hear(FENCE_EV_KEYS_READ);
     is_in(FENCE_RESETTING);
@@ -206,6 +210,7 @@ static void f24_keys_cut_short_prove_nothing(void)
 
     setup(LM_TURN_ALL);
     hear(FENCE_EV_START);
+    hear(FENCE_EV_QUORUM);
     hear(FENCE_EV_BLOCK_WRITTEN);
     cut.ticket = f.ticket;
     cut.own_key = mine;
@@ -214,10 +219,22 @@ static void f24_keys_cut_short_prove_nothing(void)
     CU_ASSERT_TRUE(fx.list[0].room >= 100);
 }
 
+static void f27_without_quorum_nobody_is_named(void)
+{
+    setup(LM_TURN_ALL);
+    hear(FENCE_EV_START);
+    answer(FENCE_EV_QUORUM, LUN_FAILED); /* no */
+    is_in(FENCE_QUORUM);
+    CHECK_EQ(fx.count, 0);
+    hear(FENCE_EV_QUORUM);
+    is_in(FENCE_NAMING);
+}
+
 static void f27_without_quorum_nobody_is_preempted(void)
 {
     setup(LM_TURN_ALL);
     hear(FENCE_EV_START);
+    hear(FENCE_EV_QUORUM);
     hear(FENCE_EV_BLOCK_WRITTEN);
     hear(FENCE_EV_KEYS_READ);
     answer(FENCE_EV_QUORUM, LUN_FAILED); /* no */
@@ -331,6 +348,7 @@ static const struct test tests[] = {
     TEST(a_later_run_of_the_node_is_left_alone),
     TEST(f2_a_fencer_without_its_own_key_must_look),
     TEST(f24_keys_cut_short_prove_nothing),
+    TEST(f27_without_quorum_nobody_is_named),
     TEST(f27_without_quorum_nobody_is_preempted),
     TEST(f12_a_fence_on_an_unreserved_lun_is_not_done),
     TEST(f4_nothing_is_released_before_redirected_io_has_ended),

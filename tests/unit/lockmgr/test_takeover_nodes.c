@@ -188,6 +188,19 @@ static void who_is_back_while_its_fence_runs_is_not_pardoned(void)
     is_in(TAKEOVER_HELD);
 }
 
+/* It may be the others who go on, and they fence whom they find named. */
+static void f27_without_quorum_nobody_is_fenced(void)
+{
+    serve_three();
+    loses_quorum(1);
+    is_in(TAKEOVER_HELD);
+    CU_ASSERT_PTR_NULL(does(TAKEOVER_DO_FENCE));
+    sees(3);
+    CHECK_EQ(fx.count, 2); /* that, and HELD_KEYS waits for it */
+    CHECK_EQ(the(TAKEOVER_DO_FENCE).target.run.node, 3);
+    CU_ASSERT_TRUE(takeover_knows(&t, run_of(2)));
+}
+
 static void a_claimant_is_not_pardoned(void)
 {
     setup();
@@ -358,6 +371,7 @@ static const struct test tests[] = {
     TEST(who_is_back_as_it_was_is_heeded_again),
     TEST(who_is_back_as_another_run_is_fenced_as_the_one_before),
     TEST(who_is_back_while_its_fence_runs_is_not_pardoned),
+    TEST(f27_without_quorum_nobody_is_fenced),
     TEST(a_claimant_is_not_pardoned),
     TEST(i11_who_is_in_the_view_and_fenced_is_told),
     TEST(a_report_from_before_the_absence_is_not_taken),
