@@ -1,8 +1,11 @@
 /* iscsi/lun_iscsi_probe.c - asks a target what its LUN is, in a session of its
- * own that is closed again.  Blocks; changes nothing on the LUN.
+ * own that is closed again.  Blocks; writes nothing, and leaves no key behind.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "iscsi/lun_iscsi.h"
+#include "base/endian.h"
+#include "base/log.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,8 +16,13 @@ enum {
     PROBE_ATTENTIONS_MAX = 10,
     TCP_SYNS = 2, /* about 7 s till an address counts as dead */
     INQUIRY_BYTES = 255,
-    MODE_BYTES = 255
+    MODE_BYTES = 255,
+    REGISTER_BYTES = 24,
+    ENTRIES_MAX = 5 /* somebody preempts the key that we look with */
 };
+
+/* "lunar" and "look", for who lists the keys meanwhile. */
+#define LOOK_KEY UINT64_C(0x6c756e6172000001)
 
 /* 24 bits that name this host: the ISID's "random" part, RFC 7143 11.12.5. */
 static uint32_t isid_seed(const struct lun_iscsi *li, bool fixed)
@@ -63,7 +71,10 @@ struct probe {
     struct scsi_task *task; /* the last one: its answer lives in it */
     bool finished;
     int status;
+    bool entered;   /* LOOK_KEY is registered */
+    bool no_aptpl;  /* the target has none */
     char text[160]; /* why it failed, before anything wrote over it */
+    uint8_t out[REGISTER_BYTES];
 };
 
 static void finished(struct iscsi_context *ctx, int status, void *data,
@@ -111,27 +122,28 @@ static void probe_end(struct probe *p)
     p->task = NULL;
 }
 
-/* Send a CDB; unit attentions are news of old, ask again. */
-static enum err ask(struct probe *p, uint8_t *cdb, int cdb_bytes, int bytes,
-                    struct lun_answer *ret_answer)
+/* Send a CDB; unit attentions are news of old, send it again.  `out`: what goes
+ * with it, in the probe; NULL: `bytes` are asked for. */
+static enum err command(struct probe *p, uint8_t *cdb, int cdb_bytes,
+                        uint8_t *out, int bytes)
 {
+    struct iscsi_data data = {.size = (size_t)bytes, .data = out};
+
     for (int i = 0; i < PROBE_ATTENTIONS_MAX; i++) {
         if (p->task)
             scsi_free_scsi_task(p->task);
-        p->task = scsi_create_task(cdb_bytes, cdb, SCSI_XFER_READ, bytes);
+        p->task = scsi_create_task(cdb_bytes, cdb,
+                                   out ? SCSI_XFER_WRITE : SCSI_XFER_READ,
+                                   bytes);
         if (!p->task)
             return E_NOMEM;
         p->finished = false;
         if (iscsi_scsi_command_async(p->ctx, p->li->scsi_lun, p->task, finished,
-                                     NULL, p) ||
+                                     out ? &data : NULL, p) ||
             !answered(p))
             return E_LUN_GONE;
-        if (p->status == SCSI_STATUS_GOOD) {
-            *ret_answer = (struct lun_answer){
-                p->task->datain.data,
-                p->task->datain.size > 0 ? (size_t)p->task->datain.size : 0};
+        if (p->status == SCSI_STATUS_GOOD)
             return E_OK;
-        }
         if (p->status == SCSI_STATUS_RESERVATION_CONFLICT)
             return E_RESERVED;
         if (p->status != SCSI_STATUS_CHECK_CONDITION)
@@ -140,6 +152,58 @@ static enum err ask(struct probe *p, uint8_t *cdb, int cdb_bytes, int bytes,
             return E_UNSUPPORTED;
     }
     return E_IO;
+}
+
+/* -- behind a reservation --------------------------------------------------
+ * Linux' own target refuses READ CAPACITY and MODE SENSE to who is not
+ * registered, where the reservation is for registrants only; SBC-3 table 5 lets
+ * them pass.  So where that is met the probe registers a key of nobody, for as
+ * long as it asks.  It fences nobody and writes nothing; who takes it for a
+ * stranger's may preempt it, then it is registered again. */
+
+static enum err register_key(struct probe *p, uint64_t key)
+{
+    uint8_t cdb[10] = {0x5f, 0x06 /* REGISTER AND IGNORE */,
+                       [8] = REGISTER_BYTES};
+    enum err e;
+
+    memset(p->out, 0, sizeof p->out);
+    be64_store(p->out + 8, key);
+    /* The last APTPL that was said counts, for all keys: SPC-4 5.13.5. */
+    p->out[20] = !p->no_aptpl;
+    e = command(p, cdb, sizeof cdb, p->out, sizeof p->out);
+    if (e == E_UNSUPPORTED && !p->no_aptpl) {
+        p->no_aptpl = true;
+        return register_key(p, key);
+    }
+    return e;
+}
+
+static void leave(struct probe *p)
+{
+    if (p->entered && register_key(p, 0))
+        log_warning("%s: key 0x%" PRIx64 " stays registered: %s",
+                    p->li->lun.name, LOOK_KEY, iscsi_get_error(p->ctx));
+    p->entered = false;
+}
+
+static enum err ask(struct probe *p, uint8_t *cdb, int cdb_bytes, int bytes,
+                    struct lun_answer *ret_answer)
+{
+    enum err e = command(p, cdb, cdb_bytes, NULL, bytes);
+
+    for (int i = 0; e == E_RESERVED && i < ENTRIES_MAX; i++) {
+        e = register_key(p, LOOK_KEY);
+        if (e)
+            break;
+        p->entered = true;
+        e = command(p, cdb, cdb_bytes, NULL, bytes);
+    }
+    if (!e)
+        *ret_answer = (struct lun_answer){
+            p->task->datain.data,
+            p->task->datain.size > 0 ? (size_t)p->task->datain.size : 0};
+    return e;
 }
 
 static enum err ask_page(struct probe *p, uint8_t code,
@@ -248,6 +312,7 @@ enum err iscsi_probe(struct lun_iscsi *li, struct lun_limits *limits,
         e = ask_identity(&p, id, why);
     if (!e)
         e = ask_limits(&p, limits, why);
+    leave(&p);
     probe_end(&p);
     return e;
 }

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 #   . "$(dirname "$0")/../lib/cluster.sh"   sources lab.sh, too
-#   cluster_up 3 --luns 2        and the volume "vol" on LUN 1, seen by all
+#   cluster_up 3 --luns 2        and the volume "vol" on LUN 1, seen by all; the
+#                                target is $SAN, tgt or lio (tests/lab/lab)
 #   coordinator h1               prints who coordinates "vol", as h1 knows it
 #   load_begin h1 a              tests/tools/hostload with h1's mount, in a new
 #                                directory a; it outlives the host
@@ -33,7 +34,7 @@ sees_volume() { # HOST
 
 cluster_up() { # N OPTION…
     local i
-    lab up "$@"
+    lab up "$@" --san "${SAN:-tgt}"
     at h1 lunar format "$(lab url 1)" --name vol
     at h1 lunar volume add "$(lab url 1)" >/dev/null
     for ((i = 1; i <= $1; i++)); do

@@ -68,8 +68,11 @@ zombie() { # HOST ROUND
     load_verify "b$2" "$host"
 }
 
-holds_writes() { # HOST: among them one in place
-    [ -n "$(held_blocks "$1")" ]
+# Among them one in place; and the target waits for no data of others, or it
+# would close the connection in the end (Linux' own does).
+holds_writes() { # HOST
+    [ -n "$(held_blocks "$1")" ] &&
+        ! lab san pending "$1" | grep -q " sent WRITE"
 }
 
 writes_done() { # HOST STATUS: how many
