@@ -7,6 +7,7 @@
 set -eux
 exec 2>/dev/console # where `lab` looks when there is no answer
 iqn=$1
+echo 8 >/proc/sys/kernel/printk # to the console, what the target says
 mount -t configfs none /sys/kernel/config 2>/dev/null || :
 mkdir -p /var/target/pr # where it keeps reservations (APTPL)
 ifconfig lo 127.0.0.1 up
