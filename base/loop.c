@@ -430,10 +430,8 @@ static void idle(struct loop *loop)
 
     if (!loop->idle_since_ns)
         loop->idle_since_ns = now;
-    if (now - loop->idle_since_ns < loop->spin_ns) {
-        sched_yield(); /* to whom we wait for, where cores are few */
+    if (now - loop->idle_since_ns < loop->spin_ns)
         return;
-    }
     sleep_in_epoll(loop);
     if (clock_now_ns(real) - loop->idle_since_ns <
         SPIN_GAPS_SOON * loop->spin_max_ns)
