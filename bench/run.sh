@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Usage: bench/run.sh [PART…]
-# Parts: fuse vhd guest metadata locks huge wire; all of them
+# Parts: fuse vhd guest metadata locks huge wire cluster; all of them
 # BENCH_SECONDS, BENCH_ROUNDS, BENCH_DIR: see bench/lib.sh
 set -u
 export LC_ALL=C
@@ -22,7 +22,7 @@ machine() {
 }
 
 machine
-[ $# -gt 0 ] || set -- fuse vhd guest metadata locks huge wire
+[ $# -gt 0 ] || set -- fuse vhd guest metadata locks huge wire cluster
 skipped=() failed=()
 for part; do
     [ -r "bench/$part.sh" ] || { echo "no part $part" >&2; exit 2; }

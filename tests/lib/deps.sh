@@ -18,7 +18,7 @@ check="$guest libcunit1-dev clang clang-format-14 libclang-rt-14-dev tgt
     libiscsi-bin libvhdi-utils sqlite3 jq fio stress-ng attr acl man-db
     corosync iproute2 util-linux spin"
 lab="tgt corosync iproute2 util-linux jq"
-bench="$guest fio tgt libiscsi-bin"
+bench="$guest $lab fio libiscsi-bin qemu-block-extra"
 full="$check valgrind cppcheck shellcheck"
 
 packages=
