@@ -44,9 +44,10 @@ hears_all() { # HOST
 # The coordinator is the one whose cable is pulled: of three it is the one who
 # must stop, and has most to say about the others before it does.
 split() { # N HOST
-    local i loser winner before cut_off=$2
+    local i loser winner before now cut_off=$2
     cluster_up "$1"
-    [ "$(coordinator h1)" = "$2" ] || at h1 lunar volume move vol --to "$2"
+    now=$(coordinator h1)
+    [ "$now" = "$2" ] || at "$now" lunar volume move vol --to "$2"
     for ((i = 1; i <= $1; i++)); do
         load_begin "h$i" "lh$i"
     done
