@@ -4,6 +4,7 @@
 # it: every request is answered, and nothing is lost, leaked or left behind.
 # VARIANT=asan and VARIANT=tsan say what this one does not see.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 . "$(dirname "$0")/../lib/daemon.sh"
 need python3
 seconds=${RACE_SECONDS:-5}

@@ -2,6 +2,7 @@
 # tests/system/test_cli_disks.sh - lunar disk makes what others read, through
 # the mount and beside it; volumes grow in use.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 . "$(dirname "$0")/../lib/daemon.sh"
 need jq qemu-img
 

@@ -2,6 +2,7 @@
 # tests/system/test_cli_refuses_and_explains.sh - wrong input is refused in one
 # line that names the thing, with the exit status that says whose fault it is.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 . "$(dirname "$0")/../lib/daemon.sh"
 need jq
 

@@ -2,6 +2,7 @@
 # tests/system/test_cli_survives_restarts.sh - volumes, VMs and disks are there
 # again after an orderly end, a kill -9 and a LUN that was away.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 . "$(dirname "$0")/../lib/daemon.sh"
 need jq
 

@@ -2,6 +2,7 @@
 # tests/system/test_install_and_uninstall_leave_nothing_behind.sh - make
 # install puts what runs below DESTDIR, make uninstall takes it all away.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 . "$(dirname "$0")/../lib/system.sh"
 
 make="make -s -C $top PREFIX=/usr DESTDIR=$dir/root"

@@ -3,6 +3,7 @@
 # hosts can reach is used by one: another host, and another lunard here, are
 # told who has it; the one that has it comes back after a crash.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 . "$(dirname "$0")/../lib/daemon.sh"
 need tgtd tgtadm
 

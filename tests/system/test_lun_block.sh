@@ -2,6 +2,7 @@
 # tests/system/test_lun_block.sh - block devices as LUNs: 512-byte and 4 KiB
 # blocks, exclusion of a second opener, and a device of 4 KiB blocks.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 . "$(dirname "$0")/../lib/system.sh"
 
 need_root

@@ -3,6 +3,7 @@
 # that breaks the connection: nothing is lost, and no write goes out again
 # before LOGICAL UNIT RESET was sent (I13).
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 . "$(dirname "$0")/../lib/system.sh"
 
 need tgtd tgtadm

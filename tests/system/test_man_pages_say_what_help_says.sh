@@ -2,6 +2,7 @@
 # tests/system/test_man_pages_say_what_help_says.sh - the same commands with
 # the same options in lunar(1) and in the program's help, and lunard's.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 . "$(dirname "$0")/../lib/system.sh"
 
 # A page as plain words: no fonts, no quotes, one line per line of source.

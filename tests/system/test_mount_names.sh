@@ -2,6 +2,7 @@
 # tests/system/test_mount_names.sh - names, links, modes, extended attributes
 # and ACLs through the mount; what the root, which lists volumes, refuses.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 . "$(dirname "$0")/../lib/mount.sh"
 need getfattr setfattr setfacl getfacl
 

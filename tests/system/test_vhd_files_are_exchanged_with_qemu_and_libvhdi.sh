@@ -2,6 +2,7 @@
 # tests/system/test_vhd_files_are_exchanged_with_qemu_and_libvhdi.sh - what we
 # write they read, what they write we read and change.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 # shellcheck disable=SC2154 # $dir, $top: from system.sh
 . "$(dirname "$0")/../lib/system.sh"
 

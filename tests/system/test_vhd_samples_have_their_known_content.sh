@@ -4,6 +4,7 @@
 # to have, and take our writes and growth.  The samples are no part of this
 # tree: VHD_SAMPLES, or ../shared/vhd-samples.
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs beside others.
 # shellcheck disable=SC2154 # $dir, $top: from system.sh
 . "$(dirname "$0")/../lib/system.sh"
 
