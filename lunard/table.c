@@ -125,19 +125,6 @@ bool table_whole(const struct table *t)
     return !t->awaited;
 }
 
-static bool needs_number(const struct table_record *r)
-{
-    return !r->entry.removed && !r->used && r->out == TABLE_REFUSED_NUMBER;
-}
-
-const struct table_record *table_needs_number(const struct table *t)
-{
-    for (unsigned i = 0; i < t->count; i++)
-        if (needs_number(&t->records[i]))
-            return &t->records[i];
-    return NULL;
-}
-
 static unsigned count_used(const struct table *t)
 {
     unsigned used = 0;

@@ -22,8 +22,9 @@
  *
  * In this order each is used if it collides with none before it.  The others
  * stay in the table, unused, with the reason; they are used as soon as what is
- * in their way is removed.  For a number (and only then) any host may propose
- * the entry again, and gets it another one.
+ * in their way is removed.  For a number (and only then) who has the
+ * volume in its list (volumes_shared.c) proposes the entry again, and it gets
+ * another one.
  *
  * NEW.  A change: add, new URL or number, removal.  It is decided when it is
  * delivered, by the table that is then the same for all: of two that collide
@@ -125,9 +126,6 @@ bool table_whole(const struct table *t);
 /* NULL: never heard of, or forgotten. */
 const struct table_record *table_lookup(const struct table *t,
                                         const uint8_t uuid[UUID_BYTES]);
-/* The first that only lacks a number; NULL: there is none.  One host of the
- * view proposes its entry again. */
-const struct table_record *table_needs_number(const struct table *t);
 
 /* Fill in stamp, node and number, for table_say_new().  The caller has quorum.
  *   add     uuid, url, name; number: the one wished for, or 0

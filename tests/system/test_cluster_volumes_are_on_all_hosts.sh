@@ -114,8 +114,23 @@ at h3 lunar volume add "$(lab url 1)" >/dev/null
 all_have gamma vol
 facts | diff "$dir/facts" -
 
+step "two volumes with one number, as of two clusters that meet: one gets another"
+stop_hosts $hosts
+for host in $hosts; do
+    table=$LAB_DIR/$host/state/cluster.json
+    jq '.volumes |= map(if .removed then . else .number = 7 end)' \
+        "$table" >"$dir/table"
+    cp "$dir/table" "$table"
+done
+for host in $hosts; do
+    lab start $host
+done
+all_have gamma vol
+numbers=$(on_all stat -c %i /ClusterStorage/{gamma,vol})
+[ "$(sort -u <<<"$numbers" | wc -l)" = 2 ] || fail "numbers: $numbers"
+
 step "every host ends; the volumes are sound"
-stop_hosts h1 h2 h3
+stop_hosts $hosts
 for lun in 1 2 3; do
     check_lun $lun
 done

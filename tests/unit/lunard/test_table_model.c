@@ -226,12 +226,24 @@ static void new_views(unsigned groups)
     m.view += HOSTS;
 }
 
+/* The first that only lacks a number. */
+static const struct table_record *needs_number(const struct table *t)
+{
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct table_record *r = &t->records[i];
+
+        if (!r->entry.removed && !r->used && r->out == TABLE_REFUSED_NUMBER)
+            return r;
+    }
+    return NULL;
+}
+
 static void propose(unsigned host)
 {
     struct table_entry e = {
         .uuid = {0, 7, [15] = (uint8_t)pick(VOLUMES)}
     };
-    const struct table_record *r = table_needs_number(&m.tables[host]);
+    const struct table_record *r = needs_number(&m.tables[host]);
     static uint8_t bytes[TABLE_MESSAGE_BYTES];
     struct diag why;
 
@@ -273,7 +285,7 @@ static void all_meet(void)
     while (g->head != g->tail)
         deliver(g, 0);
     for (unsigned i = 0; i < VOLUMES; i++) {
-        const struct table_record *r = table_needs_number(&m.tables[0]);
+        const struct table_record *r = needs_number(&m.tables[0]);
         static uint8_t bytes[TABLE_MESSAGE_BYTES];
         struct table_entry e;
 
@@ -284,7 +296,7 @@ static void all_meet(void)
         send(g, 1, bytes, table_say_new(&e, bytes));
         deliver(g, 0);
     }
-    CU_ASSERT_PTR_NULL(table_needs_number(&m.tables[0]));
+    CU_ASSERT_PTR_NULL(needs_number(&m.tables[0]));
     for (unsigned h = 0; h < HOSTS; h++)
         CHECK_EQ(table_whole(&m.tables[h]), true);
     check_group(g);
