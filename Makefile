@@ -43,7 +43,7 @@ CFLAGS   := -std=gnu17 -g -pthread -fno-common -fno-strict-aliasing \
 	$(WARN) $(if $(filter gcc,$(CC)),$(WARN_gcc)) $(FLAGS_$(VARIANT))
 LDFLAGS  := -pthread $(FLAGS_$(VARIANT)) -Wl,-z,relro,-z,now
 LIBS     := -lfuse3 -laio -liscsi -lsqlite3 -ljansson -linih -ltirpc -lz \
-	-lssl -lcrypto -lcpg -lquorum -lcorosync_common
+	-lssl -lcrypto -lcpg -lquorum -lvotequorum -lcorosync_common
 
 # -- what is built --------------------------------------------------------
 MAINS   := lunard/main_lunard.c lunard/main_lunar.c

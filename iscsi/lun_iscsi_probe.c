@@ -1,9 +1,9 @@
 /* iscsi/lun_iscsi_probe.c - asks a target what its LUN is, in a session of its
  * own that is closed again.  Blocks; writes nothing, and leaves no key behind.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "iscsi/lun_iscsi.h"
 #include "base/endian.h"
 #include "base/log.h"
+#include "iscsi/lun_iscsi.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -132,9 +132,8 @@ static enum err command(struct probe *p, uint8_t *cdb, int cdb_bytes,
     for (int i = 0; i < PROBE_ATTENTIONS_MAX; i++) {
         if (p->task)
             scsi_free_scsi_task(p->task);
-        p->task = scsi_create_task(cdb_bytes, cdb,
-                                   out ? SCSI_XFER_WRITE : SCSI_XFER_READ,
-                                   bytes);
+        p->task = scsi_create_task(
+            cdb_bytes, cdb, out ? SCSI_XFER_WRITE : SCSI_XFER_READ, bytes);
         if (!p->task)
             return E_NOMEM;
         p->finished = false;
@@ -163,8 +162,8 @@ static enum err command(struct probe *p, uint8_t *cdb, int cdb_bytes,
 
 static enum err register_key(struct probe *p, uint64_t key)
 {
-    uint8_t cdb[10] = {0x5f, 0x06 /* REGISTER AND IGNORE */,
-                       [8] = REGISTER_BYTES};
+    uint8_t cdb[10] = {0x5f,
+                       0x06 /* REGISTER AND IGNORE */, [8] = REGISTER_BYTES};
     enum err e;
 
     memset(p->out, 0, sizeof p->out);

@@ -65,6 +65,7 @@ struct member_view {
     uint64_t number; /* grows; quorate comes back with a new one only */
     bool joined;
     bool quorate; /* never without joined; else: wait, decide nothing (I11) */
+    bool tie; /* …, but by two_node alone: the other half may have it, too */
     uint16_t version; /* the highest that all members speak */
     unsigned member_count, gone_count;
     struct member_id members[MEMBER_NODES_MAX]; /* by node */

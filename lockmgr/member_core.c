@@ -597,6 +597,7 @@ void member_step(struct member_core *core, const struct member_event *event,
     case EVENT_QUORUM:
         core->quorum_ring = event->ring;
         core->quorum = event->quorate;
+        core->tie = event->tie;
         if (!event->quorate) {
             core->primary = false;
             core->grace_ticks = core->args.suspect_ticks;

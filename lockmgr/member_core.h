@@ -88,7 +88,7 @@ struct member_event {
     const struct member_process *processes, *stopped;
     unsigned process_count, stopped_count;
     struct member_ring ring;    /* RING, QUORUM */
-    bool quorate;               /* QUORUM */
+    bool quorate, tie;          /* QUORUM */
     struct member_process from; /* MESSAGE */
     const void *bytes;          /* MESSAGE, SEND */
     size_t count;
@@ -153,7 +153,7 @@ struct member_core {
     uint64_t number_max; /* heard of anybody */
     struct member_origin origin;
     struct member_ring ring, quorum_ring;
-    bool quorum;          /* what corosync said last */
+    bool quorum, tie;     /* what corosync said last */
     bool primary;         /* installed in a quorate ring, and whole since */
     unsigned grace_ticks; /* the lost are waited for: quorum is new */
     bool announce_due, announce_flying, install_flying, beat_flying;

@@ -10,6 +10,7 @@
 
 #include <corosync/cpg.h>
 #include <corosync/quorum.h>
+#include <corosync/votequorum.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -173,20 +174,37 @@ static void cpg_ring_changed(cpg_handle_t handle, struct cpg_ring_id ring,
     });
 }
 
+/* Half of the votes and no more, as `node` counts them: two_node lets that be
+ * quorum.  Where votes are not counted there is no such thing. */
+static bool is_tie(uint32_t node)
+{
+    votequorum_callbacks_t none = {NULL};
+    struct votequorum_info info;
+    votequorum_handle_t handle;
+    bool tie = false;
+
+    if (votequorum_initialize(&handle, &none) != CS_OK)
+        return false;
+    if (votequorum_getinfo(handle, node, &info) == CS_OK)
+        tie = info.flags & VOTEQUORUM_INFO_TWONODE &&
+              2 * info.total_votes <= info.highest_expected;
+    votequorum_finalize(handle);
+    return tie;
+}
+
 static void quorum_changed(quorum_handle_t handle, uint32_t quorate,
                            struct quorum_ring_id ring, uint32_t count,
                            const uint32_t *members)
 {
     const void *context = NULL;
 
-    (void)count;
-    (void)members;
     ASSERT(quorum_context_get(handle, &context) == CS_OK && context);
     member_feed(&((struct member_corosync *)(uintptr_t)context)->base,
                 &(struct member_event){
                     .type = EVENT_QUORUM,
                     .ring = {ring.nodeid, ring.seq},
-                    .quorate = quorate != 0
+                    .quorate = quorate != 0,
+                    .tie = quorate && count == 1 && is_tie(members[0])
     });
 }
 

@@ -321,6 +321,7 @@ static void tell_view(struct member_core *core, struct member_effects *fx)
         .number = core->number,
         .joined = core->state == CORE_IN,
         .quorate = core->state == CORE_IN && core->primary && core->quorum,
+        .tie = core->tie,
         .version = core->args.me.version_max,
     };
     for (unsigned i = 0; i < core->table.count; i++) {

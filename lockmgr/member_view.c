@@ -52,8 +52,8 @@ static bool id_equal(const struct member_id *a, const struct member_id *b)
 bool member_view_equal(const struct member_view *a, const struct member_view *b)
 {
     if (a->number != b->number || a->joined != b->joined ||
-        a->quorate != b->quorate || a->member_count != b->member_count ||
-        a->gone_count != b->gone_count)
+        a->quorate != b->quorate || a->tie != b->tie ||
+        a->member_count != b->member_count || a->gone_count != b->gone_count)
         return false;
     for (unsigned i = 0; i < a->member_count; i++)
         if (!id_equal(&a->members[i], &b->members[i]))

@@ -22,6 +22,13 @@
  * Each view, and the timer, make it read again; a run that says nothing for so
  * long is accused (F9).  Where nobody has claimed nobody is waited for.
  *
+ * Of two hosts that do not hear each other both have quorum (view.tie).  A run
+ * that began after they lost each other would fence the one that won, whose
+ * VMs run.  So where there is a tie nobody claims beside a run that it never
+ * met in a view, and that holds a claim or a key: it waits until they meet, or
+ * until the operator says that the other is off.  One that was in a view with
+ * the other when it died takes over at once.
+ *
  * Who left the view and is back, as the same run, in one with quorum, is
  * pardoned, unless it was to be fenced for another reason or its fence was
  * begun here: nothing of it was released.  It reports again.
@@ -140,6 +147,7 @@ enum takeover_effect_kind {
 struct lm_view {
     uint64_t id; /* grows with each change; the same on all members */
     bool quorate;
+    bool tie;         /* by two_node: the other half may have quorum, too */
     bool arbiter;     /* this volume is where the split is raced (F8) */
     uint64_t members; /* bit (node - 1) */
     uint64_t paths;   /* of these, who reaches the LUN */
@@ -167,6 +175,7 @@ struct takeover_peer {
     bool confirmed;               /* in HELD_CONFIRM */
     bool timed;                   /* it was in when the timer was started */
     bool confirm_dead;            /* the operator's word, not yet written */
+    uint64_t met;                 /* the highest in a view of mine; or dead */
     uint64_t key;                 /* as it reported; 0: all redirected */
 };
 
@@ -185,18 +194,19 @@ struct takeover {
     struct lm_run closed_by;   /* who opened it */
     uint64_t confirm_epoch;    /* of a CONFIRM that came before its view */
     uint64_t confirm_view;
-    uint32_t heir;      /* whom a resignation in this view names; 0: none */
-    uint32_t resign_to; /* CLOSING: for whom */
-    bool claimed;       /* my block holds a claim */
-    bool opened;        /* the database is open */
-    bool served;        /* all have reported in this epoch */
-    bool unreserved;    /* it was found without reservation (F12) */
-    bool may_cache;     /* as a client (I14) */
-    bool timer;         /* runs */
-    bool overdue;       /* CLAIM_READ: who claims has said nothing for long */
-    uint64_t foreign;   /* a stranger's key that is being fenced; 0: none */
-    uint32_t room;      /* for keys */
-    uint32_t ticket;    /* of the question that is out */
+    struct lm_run unmet; /* CLAIM_READ met it: see above; node 0: nobody */
+    uint32_t heir;       /* whom a resignation in this view names; 0: none */
+    uint32_t resign_to;  /* CLOSING: for whom */
+    bool claimed;        /* my block holds a claim */
+    bool opened;         /* the database is open */
+    bool served;         /* all have reported in this epoch */
+    bool unreserved;     /* it was found without reservation (F12) */
+    bool may_cache;      /* as a client (I14) */
+    bool timer;          /* runs */
+    bool overdue;        /* CLAIM_READ: who claims has said nothing for long */
+    uint64_t foreign;    /* a stranger's key that is being fenced; 0: none */
+    uint32_t room;       /* for keys */
+    uint32_t ticket;     /* of the question that is out */
     struct node_fenced fenced;               /* as read in node blocks so far */
     struct takeover_peer peer[LM_NODES_MAX]; /* [node - 1] */
 };

@@ -33,10 +33,49 @@ static void await_word(struct takeover *t, struct takeover_effects *fx,
         takeover_start_timer(t, fx);
 }
 
+/* Where half of the votes are quorum: who was never in a view of mine, may be
+ * at work on the LUN, and is not fenced.  node 0: nobody. */
+static struct lm_run unmet_run(const struct takeover *t,
+                               const struct node_blocks *blocks)
+{
+    for (uint32_t node = 1; t->view.tie && node <= LM_NODES_MAX; node++) {
+        const struct node_block *b = &blocks->node[node - 1];
+
+        if (node != t->args.me.node && b->node &&
+            (b->claim == CLAIM_HELD || b->reservation_key) &&
+            b->incarnation > t->peer[node - 1].met &&
+            b->incarnation > t->fenced.incarnation[node - 1])
+            return (struct lm_run){node, b->incarnation};
+    }
+    return (struct lm_run){0, 0};
+}
+
+static void await_operator(struct takeover *t, struct takeover_effects *fx,
+                           struct lm_run run)
+{
+    takeover_wait_in(t, TAKEOVER_FOLLOW);
+    t->unmet = run;
+    if (t->overdue) { /* they may be about to meet */
+        takeover_tell(t, fx, TAKEOVER_DO_ALARM)->run = run;
+        fx->list[fx->count - 1].why =
+            "the LUN is in use by a run that this one never met: is it off?";
+    }
+    t->overdue = false;
+    if (!t->timer)
+        takeover_start_timer(t, fx);
+}
+
 static void on_claim_read(struct takeover *t, const struct takeover_event *ev,
                           struct takeover_effects *fx)
 {
     struct lm_run other = other_claimant(t, ev->blocks);
+    struct lm_run unmet = unmet_run(t, ev->blocks);
+
+    if (unmet.node && !t->claimed) {
+        await_operator(t, fx, unmet);
+        return;
+    }
+    t->unmet = (struct lm_run){0, 0};
 
     if (other.node && !t->claimed) {
         await_word(t, fx, other);
@@ -326,8 +365,14 @@ void takeover_on_confirmed_dead(struct takeover *t,
 {
     bool writing = is_writing_dead(t);
 
-    if (t->state != TAKEOVER_AWAIT_DEAD || ev->run.node < 1 ||
-        ev->run.node > LM_NODES_MAX)
+    if (ev->run.node < 1 || ev->run.node > LM_NODES_MAX)
+        return;
+    if (lm_run_eq(ev->run, t->unmet)) {
+        peer_of(t, ev->run.node)->met = ev->run.incarnation;
+        t->unmet = (struct lm_run){0, 0};
+        takeover_try(t, fx);
+    }
+    if (t->state != TAKEOVER_AWAIT_DEAD)
         return;
     if (!lm_run_eq(peer_of(t, ev->run.node)->recorded.run, ev->run))
         return;

@@ -141,6 +141,10 @@ bool peers_take_view(struct takeover *t, const struct lm_view *view)
     for (uint32_t node = 1; node <= LM_NODES_MAX; node++) {
         struct lm_run run = {node, old.incarnation[node - 1]};
         bool was = view_has(&old, run), is = was && view_has(view, run);
+        uint64_t now = view->incarnation[node - 1];
+
+        if (view_has_me(t) && view_has(view, (struct lm_run){node, now}))
+            peer_of(t, node)->met = max_u64(peer_of(t, node)->met, now);
 
         peer_of(t, node)->confirmed = false;
         if (!is) {

@@ -244,6 +244,19 @@ uint32_t cluster_node(struct cluster *c, const char *name)
     return q.node;
 }
 
+/* A run that this one never met has only a number here. */
+static struct lm_run find_unmet(const struct node_question *q)
+{
+    list_for_each (at, &q->c->seats) {
+        const struct guard *g = seat_guard(container_of(at, struct seat, node));
+        struct member_id id = {.node = g ? guard_unmet(g).node : 0};
+
+        if (id.node && is_called(&id, q->name))
+            return guard_unmet(g);
+    }
+    return (struct lm_run){0, 0};
+}
+
 static void find_gone(void *arg)
 {
     struct node_question *q = arg;
@@ -255,6 +268,8 @@ static void find_gone(void *arg)
         if (is_called(id, q->name) && id->incarnation > q->gone.incarnation)
             q->gone = (struct lm_run){id->node, id->incarnation};
     }
+    if (!q->gone.node)
+        q->gone = find_unmet(q);
     if (!q->gone.node)
         return;
     list_for_each (at, &q->c->seats) {

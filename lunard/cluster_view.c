@@ -67,6 +67,7 @@ void cluster_tell_view(struct cluster *c, struct seat *s)
     struct lm_view view = {
         .id = from->number << 24 | c->place,
         .quorate = from->quorate,
+        .tie = from->tie,
         .members = members_of(from),
     };
 
@@ -318,6 +319,8 @@ void cluster_on_member_view(struct member_ear *ear,
     *old = c->view;
     cluster_lock(c);
     c->place = view->number == old->number ? c->place : 0;
+    if (view->tie != old->tie)
+        c->place++; /* where there is a tie this host is alone in its view */
     c->view = *view;
     table_view(&c->table, view->number, view->joined ? members_of(view) : 0,
                view->quorate);

@@ -365,6 +365,7 @@ static bool carry_out_lun(struct guard *g, const struct takeover_effect *fx)
 
 static void report(struct guard *g, const struct takeover_effect *fx)
 {
+    end_alarm(g); /* what it was about is another's now */
     say(g, fx, WORD_REPORTED, fx->run.node);
     g->args.ops->follow(g->args.user, fx->run.node);
 }
@@ -556,6 +557,11 @@ void guard_confirm_dead(struct guard *g, struct lm_run run)
     guard_fence_confirm_dead(g, run);
     guard_takeover(g, &(struct takeover_event){
                           .kind = TAKEOVER_EV_CONFIRMED_DEAD, .run = run});
+}
+
+struct lm_run guard_unmet(const struct guard *g)
+{
+    return g->takeover.unmet;
 }
 
 struct lm_run guard_coordinator(const struct guard *g)

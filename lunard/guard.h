@@ -115,6 +115,9 @@ void guard_confirm_dead(struct guard *g, struct lm_run run);
 
 /* Whoever coordinates, as far as is known; node 0: nobody. */
 struct lm_run guard_coordinator(const struct guard *g);
+/* Who must be declared dead, or met, before this host may coordinate, where
+ * two hosts have lost each other; node 0: nobody. */
+struct lm_run guard_unmet(const struct guard *g);
 uint64_t guard_epoch(const struct guard *g);
 /* I coordinate, or am about to. */
 bool guard_coordinates(const struct guard *g);

@@ -11,7 +11,8 @@ cd "$(dirname "$0")/../.."
 
 build="gcc libc6-dev rpcsvc-proto zlib1g-dev libaio-dev libfuse3-dev
     libiscsi-dev libjansson-dev libinih-dev libsqlite3-dev libtirpc-dev
-    libssl-dev libcpg-dev libquorum-dev"
+    libssl-dev libcpg-dev libquorum-dev
+    libvotequorum-dev"
 guest="qemu-system-x86 qemu-system-data qemu-utils seabios busybox-static
     kmod cpio fuse3 e2fsprogs procps"
 check="$guest libcunit1-dev clang clang-format-14 libclang-rt-14-dev tgt

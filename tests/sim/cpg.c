@@ -20,7 +20,7 @@ struct item {
     const void *bytes;
     struct sim_view view;
     uint32_t ghosts; /* of the members */
-    bool quorate;
+    bool quorate, tie;
 };
 
 struct inbox { /* of a host; its process takes one item after the other */
@@ -92,7 +92,7 @@ static void fire_take(struct sim_event *event)
     case ITEM_QUORUM:
         sim_trace(s, host, "quorum: %s", item->quorate ? "yes" : "no");
         if (h->ops->quorum)
-            h->ops->quorum(h, item->quorate);
+            h->ops->quorum(h, item->quorate, item->tie);
         break;
     }
     take_next(s, host);
@@ -186,7 +186,10 @@ bool sim_cpg_quorate(const struct sim *s, uint32_t host)
 
 static void tell_quorum(struct sim *s, uint32_t ring)
 {
-    struct item item = {.kind = ITEM_QUORUM, .quorate = is_quorate(s, ring)};
+    struct item item = {.kind = ITEM_QUORUM,
+                        .quorate = is_quorate(s, ring),
+                        .tie = s->cpg->options.two_node &&
+                               __builtin_popcount(ring) == 1};
 
     order(s, ring, &item);
 }

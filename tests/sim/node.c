@@ -253,13 +253,14 @@ static void confchg(struct sim_host *h, const struct sim_view *view)
     new_view(n);
 }
 
-static void quorum(struct sim_host *h, bool quorate)
+static void quorum(struct sim_host *h, bool quorate, bool tie)
 {
     struct node *n = h->state;
 
     if (n->over)
         return;
     n->quorate = quorate;
+    n->view.tie = tie;
     if (n->cpg.members)
         new_view(n);
 }

@@ -320,14 +320,30 @@ static void start_timer(struct volume *v)
              fire_suspect);
 }
 
-/* The operator looks after it: off means off. */
-static void fire_operator(struct sim_event *event)
+static void fire_power_on(struct sim_event *event)
 {
     struct suspicion *t = container_of(event, struct suspicion, event);
     struct sim_host *h = &event->sim->host[t->run.node];
 
-    if (h->up && h->run == t->run.incarnation)
+    if (!h->up)
+        sim_host_start(h);
+}
+
+/* The operator looks after it, if it is asked for still: off means off, until
+ * it is confirmed. */
+static void fire_operator(struct sim_event *event)
+{
+    struct suspicion *t = container_of(event, struct suspicion, event);
+    struct sim_host *h = &event->sim->host[t->run.node];
+    const struct takeover *core = &t->volume->takeover;
+
+    if (core->state != TAKEOVER_AWAIT_DEAD && !lm_run_eq(core->unmet, t->run))
+        return;
+    if (h->up && h->run == t->run.incarnation) {
         sim_host_crash(h, true);
+        sim_post(event->sim, &t->event, NODE_OPERATOR_S * SIM_S, 0,
+                 fire_power_on);
+    }
     shell_takeover(t->volume,
                    &(struct takeover_event){.kind = TAKEOVER_EV_CONFIRMED_DEAD,
                                             .run = t->run});

@@ -77,7 +77,7 @@ struct sim_host_ops {
     void (*confchg)(struct sim_host *h, const struct sim_view *view);
     void (*deliver)(struct sim_host *h, uint32_t from, const void *bytes,
                     size_t count);
-    void (*quorum)(struct sim_host *h, bool quorate);
+    void (*quorum)(struct sim_host *h, bool quorate, bool tie);
 };
 
 struct sim_host {

@@ -26,12 +26,14 @@ writes_done() { # HOST
 # What was cut off is back, and all is right: its load may have met errors.
 heal() { # LOSER WINNER
     wait_for 40 lunard_is_off "$1"
+    load "l$1" stop
+    [ $hosts != 2 ] || begin_anew_alone "$1" "$2"
     lab heal "$cut_off" net
     wait_for 30 hears_all "$1"
-    load "l$1" stop
     load_verify "l$1" "$2"
     lab start "$1"
     wait_for 30 sees_volume "$1"
+    ! at "$1" lunar status | grep "never met" || fail "the alarm goes on"
     load_stop "l$2"
     load_verify "l$2" "$1"
     load_verify "l$2" "$2"
@@ -43,8 +45,16 @@ hears_all() { # HOST
 
 # The coordinator is the one whose cable is pulled: of three it is the one who
 # must stop, and has most to say about the others before it does.
+# With two_node it has quorum: it must not fence who won while it was away.
+begin_anew_alone() { # LOSER WINNER
+    lab start "$1"
+    say_once "$1" "a run that this one never met"
+    loads_go_on 20 "l$2"
+    ! fenced "$2" || fail "$2 is fenced by who lost"
+}
+
 split() { # N HOST
-    local i loser winner before now cut_off=$2
+    local hosts=$1 i loser winner before now cut_off=$2
     cluster_up "$1"
     now=$(coordinator h1)
     [ "$now" = "$2" ] || at "$now" lunar volume move vol --to "$2"

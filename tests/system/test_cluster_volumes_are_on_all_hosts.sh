@@ -114,7 +114,7 @@ at h3 lunar volume add "$(lab url 1)" >/dev/null
 all_have gamma vol
 facts | diff "$dir/facts" -
 
-step "two volumes with one number, as of two clusters that meet: one gets another"
+step "two volumes with one number, as of clusters that meet: one gets another"
 stop_hosts $hosts
 for host in $hosts; do
     table=$LAB_DIR/$host/state/cluster.json

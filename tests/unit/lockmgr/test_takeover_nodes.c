@@ -201,6 +201,77 @@ static void f27_without_quorum_nobody_is_fenced(void)
     CU_ASSERT_TRUE(takeover_knows(&t, run_of(2)));
 }
 
+/* -- two hosts that do not hear each other --------------------------------- */
+
+/* Node 1, alone; node 2 has the LUN open and coordinates. */
+static void begin_alone(bool tie)
+{
+    setup();
+    node_block_claim(&blocks.node[1], CLAIM_HELD, 6);
+    view.tie = tie;
+    sees(1);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+}
+
+static void in_a_tie_nobody_claims_beside_a_run_it_never_met(void)
+{
+    begin_alone(true);
+    is_in(TAKEOVER_FOLLOW);
+    CU_ASSERT_PTR_NULL(does(TAKEOVER_DO_ALARM)); /* they may meet yet */
+    hear(TAKEOVER_EV_SUSPECT);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    is_in(TAKEOVER_FOLLOW);
+    CHECK_EQ(the(TAKEOVER_DO_ALARM).run.node, 2);
+    CU_ASSERT_PTR_NULL(does(TAKEOVER_DO_ACCUSE));
+    view.tie = false;
+    sees(3);
+    hear_epoch(TAKEOVER_EV_ANNOUNCED, 2, 6, true);
+    CU_ASSERT_PTR_NOT_NULL(does(TAKEOVER_DO_REPORT));
+    CHECK_EQ(t.coordinator.node, 2);
+}
+
+static void nor_beside_one_that_only_has_a_key(void)
+{
+    setup();
+    view.tie = true;
+    sees(1);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    is_in(TAKEOVER_FOLLOW);
+    CHECK_EQ(t.unmet.node, 2);
+}
+
+static void the_operator_may_say_that_it_is_off(void)
+{
+    begin_alone(true);
+    hear_of(TAKEOVER_EV_CONFIRMED_DEAD, 3); /* of whom nobody asked */
+    is_in(TAKEOVER_FOLLOW);
+    hear_of(TAKEOVER_EV_CONFIRMED_DEAD, 2);
+    is_in(TAKEOVER_CLAIM_READ);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    CHECK_EQ(t.unmet.node, 3);
+    hear_of(TAKEOVER_EV_CONFIRMED_DEAD, 3);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    is_in(TAKEOVER_CLAIM_WRITE);
+}
+
+static void with_more_than_half_of_the_votes_it_claims(void)
+{
+    begin_alone(false);
+    is_in(TAKEOVER_CLAIM_WRITE);
+}
+
+static void who_was_in_a_view_with_the_other_takes_over_at_once(void)
+{
+    setup();
+    node_block_claim(&blocks.node[1], CLAIM_HELD, 6);
+    sees(7);
+    hear_epoch(TAKEOVER_EV_ANNOUNCED, 2, 6, true);
+    view.tie = true;
+    sees(1);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    is_in(TAKEOVER_CLAIM_WRITE);
+}
+
 static void a_claimant_is_not_pardoned(void)
 {
     setup();
@@ -372,6 +443,11 @@ static const struct test tests[] = {
     TEST(who_is_back_as_another_run_is_fenced_as_the_one_before),
     TEST(who_is_back_while_its_fence_runs_is_not_pardoned),
     TEST(f27_without_quorum_nobody_is_fenced),
+    TEST(in_a_tie_nobody_claims_beside_a_run_it_never_met),
+    TEST(nor_beside_one_that_only_has_a_key),
+    TEST(the_operator_may_say_that_it_is_off),
+    TEST(with_more_than_half_of_the_votes_it_claims),
+    TEST(who_was_in_a_view_with_the_other_takes_over_at_once),
     TEST(a_claimant_is_not_pardoned),
     TEST(i11_who_is_in_the_view_and_fenced_is_told),
     TEST(a_report_from_before_the_absence_is_not_taken),

@@ -54,8 +54,9 @@ static void on_confchg(struct sim_host *h, const struct sim_view *view)
     heard[h->number].views++;
 }
 
-static void on_quorum(struct sim_host *h, bool quorate)
+static void on_quorum(struct sim_host *h, bool quorate, bool tie)
 {
+    (void)tie;
     heard[h->number].quorate = quorate;
 }
 
