@@ -167,7 +167,7 @@ dies() { # PART
     wait_for 30 sees_volume "$victim"
 }
 
-        figure "$row" ms "" $(sed -n "s|^$row ||p" "$dir/longest")
+printf '\nthe longest operation of 2 survivors while the coordinator dies\n'
 round=0
 for part in lunard host; do
     rows=("$part-direct-write" "$part-name" "$part-new-space")
