@@ -178,7 +178,7 @@ static void cpg_ring_changed(cpg_handle_t handle, struct cpg_ring_id ring,
  * quorum.  Where votes are not counted there is no such thing. */
 static bool is_tie(uint32_t node)
 {
-    votequorum_callbacks_t none = {NULL};
+    votequorum_callbacks_t none = {.votequorum_quorum_notify_fn = NULL};
     struct votequorum_info info;
     votequorum_handle_t handle;
     bool tie = false;

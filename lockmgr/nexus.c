@@ -234,8 +234,8 @@ static void on_lost(struct nexus *n, struct nexus_effects *fx)
 static void on_consent(struct nexus *n, const struct nexus_event *ev,
                        struct nexus_effects *fx)
 {
-    if (ev->turn <= n->args.turn)
-        return; /* told twice */
+    if (ev->turn <= n->args.turn || ev->turn > LM_TURN_MAX)
+        return; /* told twice, or no turn */
     n->args.turn = ev->turn;
     n->registered = n->gave_up_key = false;
     if (n->state != NEXUS_DOWN && n->state != NEXUS_RETIRED)

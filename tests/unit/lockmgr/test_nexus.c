@@ -338,6 +338,8 @@ static void i13_a_path_fence_wants_consent_and_a_new_key(void)
     hear(NEXUS_EV_KEYS_READ); /* gone */
     answer(NEXUS_EV_BLOCKS_READ, LUN_CONFLICT);
     is_in(NEXUS_ASKING);
+    consent(LM_TURN_ALL); /* no turn of a key */
+    is_in(NEXUS_ASKING);
     consent(1);
     is_in(NEXUS_REGISTERING);
     CU_ASSERT_TRUE(nexus_key(&n) != before);
