@@ -156,13 +156,14 @@ static bool clean_orphans(struct fs_coord *c)
 static void wait_a_little(struct fs_coord *c)
 {
     enum { WAIT_NS = 10000000, S_NS = 1000000000 };
-    uint64_t ns = clock_wall_ns(clock_system()) + WAIT_NS;
+    uint64_t ns = clock_now_ns(clock_system()) + WAIT_NS;
     const struct timespec until = {
         .tv_sec = (time_t)(ns / S_NS),
         .tv_nsec = (long)(ns % S_NS),
     };
 
-    pthread_cond_timedwait(&c->changed, &c->lock, &until);
+    /* The wall clock may jump. */
+    pthread_cond_clockwait(&c->changed, &c->lock, CLOCK_MONOTONIC, &until);
 }
 
 /* A snapshot keeps the log from starting over: before it is full the reader
