@@ -153,6 +153,11 @@ bool takeover_coordinates(const struct takeover *t)
     return t->state > TAKEOVER_ARBITER && t->state < TAKEOVER_CLOSING;
 }
 
+bool takeover_awaits_release(const struct takeover *t)
+{
+    return t->state == TAKEOVER_CLAIM_CHECK && t->rival.node;
+}
+
 void takeover_give_up(struct takeover *t, struct takeover_effects *fx,
                       uint32_t to)
 {

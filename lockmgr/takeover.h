@@ -22,6 +22,10 @@
  * Each view, and the timer, make it read again; a run that says nothing for so
  * long is accused (F9).  Where nobody has claimed nobody is waited for.
  *
+ * Of two that claim at once the one with the lower epoch hears of the other's,
+ * gives up and releases.  The other waits for that, and fences it only if it
+ * says nothing for too long: it is a healthy host.
+ *
  * Of two hosts that do not hear each other both have quorum (view.tie).  A run
  * that began after they lost each other would fence the one that won, whose
  * VMs run.  So where there is a tie nobody claims beside a run that it never
@@ -45,7 +49,7 @@
     X(TAKEOVER_ARBITER,      "elected; the arbiter volume decides first")      \
     X(TAKEOVER_CLAIM_READ,   "node blocks and superblocks are being read")     \
     X(TAKEOVER_CLAIM_WRITE,  "my block is to claim the next epoch")            \
-    X(TAKEOVER_CLAIM_CHECK,  "all are being read again")                       \
+    X(TAKEOVER_CLAIM_CHECK,  "all are being read again; a rival gives up")     \
     X(TAKEOVER_RESERVE_READ, "READ RESERVATION is on its way")                 \
     X(TAKEOVER_RESERVING,    "RESERVE is on its way")                          \
     X(TAKEOVER_AWAIT_DEAD,   "it was gone: the fenced must be confirmed dead") \
@@ -194,6 +198,7 @@ struct takeover {
     struct lm_run closed_by;   /* who opened it */
     uint64_t confirm_epoch;    /* of a CONFIRM that came before its view */
     uint64_t confirm_view;
+    struct lm_run rival; /* CLAIM_CHECK waits for its release; node 0: none */
     struct lm_run unmet; /* CLAIM_READ met it: see above; node 0: nobody */
     uint32_t heir;       /* whom a resignation in this view names; 0: none */
     uint32_t resign_to;  /* CLOSING: for whom */

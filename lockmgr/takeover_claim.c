@@ -101,7 +101,7 @@ void takeover_on_claim_written(struct takeover *t,
     t->coordinator = t->args.me;
     t->coordinator_view = t->view.id;
     takeover_tell(t, fx, TAKEOVER_DO_ANNOUNCE);
-    takeover_ask(t, fx, TAKEOVER_CLAIM_CHECK, TAKEOVER_DO_READ_BLOCKS);
+    takeover_check_again(t, fx);
 }
 
 /* Epochs are distinct: mine is only if nobody else ever wrote it, or more. */
@@ -127,22 +127,47 @@ static enum claim_verdict judge_claim(const struct takeover *t,
     return verdict;
 }
 
+void takeover_check_again(struct takeover *t, struct takeover_effects *fx)
+{
+    t->rival = (struct lm_run){0, 0};
+    takeover_ask(t, fx, TAKEOVER_CLAIM_CHECK, TAKEOVER_DO_READ_BLOCKS);
+}
+
+/* It lives and has heard of a higher epoch, or will: it gives up. */
+static void await_release(struct takeover *t, struct takeover_effects *fx,
+                          struct lm_run rival)
+{
+    takeover_wait_in(t, TAKEOVER_CLAIM_CHECK);
+    t->rival = rival;
+    if (!t->timer)
+        takeover_start_timer(t, fx);
+}
+
+static void go_on_checked(struct takeover *t, const struct takeover_event *ev,
+                          struct takeover_effects *fx)
+{
+    takeover_stop_timer(t, fx);
+    peers_take_blocks(t, ev->blocks);
+    takeover_tell_fenced(t, fx);
+    takeover_ask(t, fx, TAKEOVER_RESERVE_READ, TAKEOVER_DO_READ_RESERVATION);
+}
+
 static void on_claim_checked(struct takeover *t,
                              const struct takeover_event *ev,
                              struct takeover_effects *fx, bool is_new)
 {
+    struct lm_run rival = other_claimant(t, ev->blocks);
+
     switch (judge_claim(t, ev)) {
     case CLAIM_YIELDS: takeover_give_up(t, fx, 0); break;
     case CLAIM_ANEW: takeover_claim(t, fx); break;
     case CLAIM_STANDS:
-        if (is_new) {
-            takeover_ask(t, fx, TAKEOVER_CLAIM_CHECK, TAKEOVER_DO_READ_BLOCKS);
-            break;
-        }
-        peers_take_blocks(t, ev->blocks);
-        takeover_tell_fenced(t, fx);
-        takeover_ask(t, fx, TAKEOVER_RESERVE_READ,
-                     TAKEOVER_DO_READ_RESERVATION);
+        if (is_new)
+            takeover_check_again(t, fx);
+        else if (rival.node)
+            await_release(t, fx, rival);
+        else
+            go_on_checked(t, ev, fx);
         break;
     }
 }

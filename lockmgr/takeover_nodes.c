@@ -47,6 +47,8 @@ static void view_while_taking_over(struct takeover *t,
             takeover_wait_in(t, TAKEOVER_FOLLOW);
         return;
     }
+    if (takeover_awaits_release(t))
+        takeover_check_again(t, fx);
     if (t->state >= TAKEOVER_FENCING)
         takeover_send_fences(t, fx);
     if (t->state == TAKEOVER_STRANGERS && peer_owing(t, 1).node)
@@ -192,6 +194,8 @@ void takeover_on_resigned(struct takeover *t, const struct takeover_event *ev,
         return;
     p = peer_of(t, ev->run.node);
     p->resigned = max_u64(p->resigned, ev->epoch);
+    if (takeover_awaits_release(t) && t->rival.node == ev->run.node)
+        takeover_check_again(t, fx);
     if (ev->epoch < t->announced)
         return; /* of an epoch before the present one */
     p->passed_view = max_u64(t->view.id, ev->view_id);
@@ -266,6 +270,12 @@ void takeover_on_suspect(struct takeover *t, const struct takeover_event *ev,
         return;
     if (t->state < TAKEOVER_CLAIM_WRITE) {
         await_no_longer(t, fx);
+        return;
+    }
+    if (takeover_awaits_release(t)) {
+        takeover_tell(t, fx, TAKEOVER_DO_ACCUSE)->run = t->rival;
+        takeover_check_again(t, fx);
+        takeover_start_timer(t, fx);
         return;
     }
     for (struct lm_run run = peer_owing(t, 1); run.node;

@@ -89,6 +89,9 @@ void takeover_tell_fenced(struct takeover *t, struct takeover_effects *fx);
 
 /* Takes over, or coordinates. */
 bool takeover_coordinates(const struct takeover *t);
+/* Has claimed, and waits until another that did gives up. */
+bool takeover_awaits_release(const struct takeover *t);
+void takeover_check_again(struct takeover *t, struct takeover_effects *fx);
 bool takeover_has_coordinator(const struct takeover *t);
 /* Whose claim I heard of is gone: is who served before it there still? */
 void takeover_fall_back(struct takeover *t);

@@ -83,6 +83,45 @@ static void who_resigned_in_a_view_does_not_try_in_it(void)
     is_in(TAKEOVER_CLAIM_WRITE);
 }
 
+/* Node 2 has claimed at the same time, under a lower epoch. */
+static void claim_beside_another(void)
+{
+    setup();
+    super_epoch = 5;
+    sees(7);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    hear(TAKEOVER_EV_BLOCK_WRITTEN);
+    node_block_claim(&blocks.node[ME - 1], CLAIM_HELD, t.epoch);
+    node_block_claim(&blocks.node[1], CLAIM_HELD, t.epoch - 1);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    is_in(TAKEOVER_CLAIM_CHECK);
+}
+
+static void of_two_claimants_the_lower_gives_up_and_is_not_fenced(void)
+{
+    claim_beside_another();
+    CU_ASSERT_PTR_NULL(does(TAKEOVER_DO_READ_BLOCKS));
+    node_block_claim(&blocks.node[1], CLAIM_RELEASED, t.epoch - 1);
+    hear_epoch(TAKEOVER_EV_RESIGNED, 2, t.epoch - 1, false);
+    CU_ASSERT_PTR_NOT_NULL(does(TAKEOVER_DO_READ_BLOCKS));
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    is_in(TAKEOVER_RESERVE_READ);
+    CU_ASSERT_TRUE(takeover_knows(&t, run_of(2)));
+}
+
+static void f9_one_that_does_not_give_up_is_accused_then_fenced(void)
+{
+    claim_beside_another();
+    hear(TAKEOVER_EV_SUSPECT);
+    CHECK_EQ(the(TAKEOVER_DO_ACCUSE).run.node, 2);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    is_in(TAKEOVER_CLAIM_CHECK);
+    sees(5);
+    hear(TAKEOVER_EV_BLOCKS_READ);
+    is_in(TAKEOVER_RESERVE_READ);
+    CU_ASSERT_FALSE(takeover_knows(&t, run_of(2)));
+}
+
 static void f9_a_claimant_that_says_nothing_is_accused_not_fenced(void)
 {
     come_while_another_coordinates();
@@ -435,6 +474,8 @@ static const struct test tests[] = {
     TEST(who_comes_claims_when_the_other_leaves),
     TEST(who_comes_does_not_wait_for_a_fenced_claimant),
     TEST(who_resigned_in_a_view_does_not_try_in_it),
+    TEST(of_two_claimants_the_lower_gives_up_and_is_not_fenced),
+    TEST(f9_one_that_does_not_give_up_is_accused_then_fenced),
     TEST(f9_a_claimant_that_says_nothing_is_accused_not_fenced),
     TEST(who_claims_greets_whoever_comes_meanwhile),
     TEST(a_claim_that_came_to_nothing_hides_no_coordinator),
