@@ -214,6 +214,11 @@ install: all ## below PREFIX (/usr/local), itself below DESTDIR
 	    >$(DESTDIR)$(UNITDIR)/$${unit##*/} || exit; done
 	install -d $(TO)/share/doc/lunar/examples
 	install -m 644 docs/examples/*.conf $(TO)/share/doc/lunar/examples
+	install -d -m 755 $(DESTDIR)/etc/lunar
+	@printf '%s\n' '' 'Next, on each host (lunard(8), lunar.conf(5)):' \
+	    '  lunard needs no configuration where the host is alone;' \
+	    '  a cluster: lunar cluster key; then /etc/lunar/lunar.conf' \
+	    '  lunard --check-config' '  systemctl enable --now lunard'
 uninstall: ## what install put there
 	rm -f $(TO)/sbin/lunard $(TO)/bin/lunar
 	for page in $(MAN); do \
