@@ -11,6 +11,8 @@
 #include "fs/db.h"
 #include "fs/meta.h"
 
+#include "base/jsontext.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,7 +43,14 @@ static enum err check_name(const char *what, const char *name, size_t max,
                              "%s \"%s\": '/' and control characters are not "
                              "allowed",
                              what, name);
+    if (!json_text_is_utf8(name))
+        return diag_fail(why, E_INVAL, "%s \"%s\": is not UTF-8", what, name);
     return E_OK;
+}
+
+enum err fs_volume_name_check(const char *name, struct diag *why)
+{
+    return check_name("volume name", name, FS_VOLUME_NAME_MAX, why);
 }
 
 static enum err check_lun(struct store *lun, struct diag *why)
@@ -219,7 +228,7 @@ enum err fs_format(struct store *lun, const struct fs_format_args *args,
                    struct diag *why)
 {
     struct super super;
-    enum err e = check_name("volume name", args->name, FS_VOLUME_NAME_MAX, why);
+    enum err e = fs_volume_name_check(args->name, why);
 
     if (!e && args->cluster)
         e = check_name("cluster name", args->cluster, FS_CLUSTER_NAME_MAX, why);

@@ -37,7 +37,7 @@ enum {
 /* == the volume on the LUN: format, probe, check ========================== */
 
 struct fs_format_args {
-    const char *name; /* 1 … FS_VOLUME_NAME_MAX bytes, no '/', no control */
+    const char *name;    /* fs_volume_name_check() */
     const char *cluster; /* NULL: none */
     bool force;          /* write over a volume that is there */
     bool discard;        /* discard the data area first, if the LUN can */
@@ -51,6 +51,11 @@ struct fs_format_args {
 MUST_CHECK enum err fs_format(struct store *lun,
                               const struct fs_format_args *args,
                               struct diag *why);
+
+/* May a volume have that name, which becomes a directory and is told in JSON: 1
+ * to FS_VOLUME_NAME_MAX bytes of UTF-8, no '/', no control character, not "."
+ * or ".."?  Errors: E_INVAL. */
+MUST_CHECK enum err fs_volume_name_check(const char *name, struct diag *why);
 
 /* What the superblock says. */
 struct fs_super_info {

@@ -159,7 +159,10 @@ static enum err check_identity(struct volume *v,
 {
     static const uint8_t unknown[sizeof v->uuid];
     const struct volume *other = volumes_find_name(v->vols, info->name);
+    enum err e = fs_volume_name_check(info->name, why);
 
+    if (e)
+        return diag_prefix(why, e, "%s", v->url);
     if (other && other != v)
         return diag_fail(why, E_EXIST,
                          "%s: a volume %s is known already, on %s: remove that "

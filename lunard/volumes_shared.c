@@ -205,8 +205,12 @@ enum err volumes_add_shared(struct volumes *vols, const char *url,
     struct volume *v;
     enum err e = probe(vols, url, &info, why);
 
-    if (!e)
-        e = check_cluster(vols, url, &info, why);
+    if (e)
+        return e;
+    e = fs_volume_name_check(info.name, why);
+    if (e)
+        return diag_prefix(why, e, "%s", url);
+    e = check_cluster(vols, url, &info, why);
     if (e)
         return e;
     memcpy(entry.uuid, info.uuid, sizeof entry.uuid);

@@ -84,6 +84,7 @@ expect_fail "$dir/small" lunar format "file:$dir/small" --name a
 truncate -s 256M "$dir/lun"
 expect_fail 'name' lunar format "file:$dir/lun" --name 'a/b'
 expect_fail 'a?b' lunar format "file:$dir/lun" --name $'a\nb'
+expect_fail 'is not UTF-8' lunar format "file:$dir/lun" --name $'a\xffb'
 expect_fail 'ftp' lunar format "ftp://x/y" --name a
 expect_fail "$dir/lun" lunar check "file:$dir/lun"
 lunar format "file:$dir/lun" --name alpha
@@ -113,6 +114,28 @@ lunar volume resume alpha
 exec 5>"$root/alpha/open"
 expect_fail 'files on it are open' lunar volume remove alpha
 exec 5>&-
+
+step "a name that no volume should have is refused also where it stands already"
+rename_volume() { # FILE NAME: in all copies of the superblock, with their CRC
+    local at block=$dir/block
+    for at in 0 256 $(($(stat -c %s "$1") / 4096 - 1)); do
+        dd if="$1" of="$block" bs=4096 skip="$at" count=1 status=none
+        printf "$2\0" | dd of="$block" bs=1 seek=56 conv=notrunc status=none
+        head -c 4092 "$block" | gzip -c | tail -c 8 | head -c 4 |
+            dd of="$block" bs=1 seek=4092 conv=notrunc status=none
+        dd if="$block" of="$1" bs=4096 seek="$at" conv=notrunc status=none
+    done
+}
+truncate -s 64M "$dir/odd"
+lunar format "file:$dir/odd" --name plain
+rename_volume "$dir/odd" 'a\xffb'
+expect_fail 'is not UTF-8' lunar volume add "file:$dir/odd"
+rename_volume "$dir/odd" 'a\tb'
+expect_fail 'control characters are not allowed' \
+    lunar volume add "file:$dir/odd"
+rename_volume "$dir/odd" 'aéb'
+lunar volume add "file:$dir/odd" >/dev/null
+lunar volume remove aéb
 
 step "a second daemon, on the same state and on the same LUN"
 expect_fail 'another lunard uses it' lunard --config "$dir/lunar.conf"

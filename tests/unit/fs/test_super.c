@@ -417,6 +417,11 @@ static void format_refuses_what_it_cannot_or_should_not_do(void)
     CHECK_ERR(fs_format(lun, &args, &why), E_INVAL);
     args.name = "";
     CHECK_ERR(fs_format(lun, &args, &why), E_INVAL);
+    args.name = "a\x7f";
+    CHECK_ERR(fs_format(lun, &args, &why), E_INVAL);
+    args.name = "a\xc3"; /* cut off */
+    CHECK_ERR(fs_format(lun, &args, &why), E_INVAL);
+    CHECK_CONTAINS(why.text, "UTF-8");
     args.name = "vol";
     CHECK_OK(fs_format(lun, &args, &why));
     CHECK_ERR(fs_format(lun, &args, &why), E_IS_VOLUME);
