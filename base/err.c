@@ -31,6 +31,14 @@ const char *err_name(enum err e)
     return err_row(e)->name;
 }
 
+enum err err_from_name(const char *name)
+{
+    for (enum err e = E_OK; e < ERR_COUNT; e++)
+        if (!strcmp(err_rows[e].name, name))
+            return e;
+    return E_PROTOCOL;
+}
+
 const char *err_text(enum err e)
 {
     return err_row(e)->text;

@@ -86,6 +86,8 @@ enum err {
 
 /* "E_NOENT".  Never NULL, also for a number that is no code. */
 const char *err_name(enum err e);
+/* The other way: the code that is called so; E_PROTOCOL: none is. */
+enum err err_from_name(const char *name);
 /* "no such file or directory".  Never NULL. */
 const char *err_text(enum err e);
 /* The errno of a code; 0 for E_OK. */

@@ -80,15 +80,6 @@ static void show_progress(const json_t *progress)
     cli_progress(line);
 }
 
-/* The codes of the answer are those of err_name(). */
-static enum err err_from_name(const char *name)
-{
-    for (int e = 1; e < ERR_COUNT; e++)
-        if (!strcmp(err_name((enum err)e), name))
-            return (enum err)e;
-    return E_PROTOCOL;
-}
-
 /* Take the answer apart; progress lines before it are shown. */
 static enum err receive_answer(FILE *from, const char *path,
                                json_t **ret_result, struct diag *why)
