@@ -155,6 +155,7 @@ struct lm_view {
     bool arbiter;     /* this volume is where the split is raced (F8) */
     uint64_t members; /* bit (node - 1) */
     uint64_t paths;   /* of these, who reaches the LUN */
+    uint64_t barred;  /* of these, who is not to coordinate: it is drained */
     uint64_t incarnation[LM_NODES_MAX]; /* [node - 1] */
 };
 
@@ -279,9 +280,9 @@ bool takeover_knows(const struct takeover *takeover, struct lm_run run);
 bool takeover_wants_report(const struct takeover *takeover, struct lm_run run,
                            uint64_t epoch, uint64_t view_id);
 
-/* Who tries: `present` if it is in the view and has a path; else by
- * rendezvous hashing among those who have, so that volumes spread.  0: nobody.
- */
+/* Who tries: `present` if it is in the view, has a path and is not barred; else
+ * by rendezvous hashing among those who may, so that volumes spread.  0:
+ * nobody. */
 uint32_t takeover_elect(const struct lm_view *view, const uint8_t volume[16],
                         uint32_t present);
 

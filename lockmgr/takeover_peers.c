@@ -64,7 +64,8 @@ bool view_has_me(const struct takeover *t)
 
 bool view_has_my_path(const struct takeover *t)
 {
-    return view_has_me(t) && t->view.paths & node_bit(t->args.me.node);
+    return view_has_me(t) &&
+           t->view.paths & ~t->view.barred & node_bit(t->args.me.node);
 }
 
 bool race_is_won(const struct takeover *t)
@@ -275,7 +276,7 @@ static uint64_t weight(const uint8_t volume[16], uint32_t node)
 uint32_t takeover_elect(const struct lm_view *view, const uint8_t volume[16],
                         uint32_t present)
 {
-    uint64_t able = view->members & view->paths;
+    uint64_t able = view->members & view->paths & ~view->barred;
     uint32_t best = 0;
 
     if (able & node_bit(present))

@@ -35,7 +35,7 @@ struct lm_run peer_fenced_run(const struct takeover *t, uint32_t node);
 struct lm_run peer_live_run(const struct takeover *t, uint32_t node);
 /* Am I in the view, with quorum? */
 bool view_has_me(const struct takeover *t);
-/* And reach the LUN? */
+/* And reach the LUN, and may coordinate? */
 bool view_has_my_path(const struct takeover *t);
 /* May be fenced on this volume: the arbiter's race is won, or here (F8). */
 bool race_is_won(const struct takeover *t);

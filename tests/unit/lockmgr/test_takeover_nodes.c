@@ -467,7 +467,28 @@ static void volumes_spread_and_stay_where_they_are(void)
     CHECK_EQ(takeover_elect(&all, volume, 1), 0);
 }
 
+static void who_is_drained_hands_over_and_is_not_elected(void)
+{
+    const struct lm_view all = {.members = 7, .paths = 7, .barred = 1};
+
+    setup();
+    CU_ASSERT_TRUE(takeover_elect(&all, t.args.volume, ME) > ME);
+    serve_three();
+    view.barred = 1;
+    sees(7);
+    CU_ASSERT_FALSE(takeover_may_grant(&t));
+    hear(TAKEOVER_EV_CLOSED);
+    hear(TAKEOVER_EV_BLOCK_WRITTEN);
+    CU_ASSERT_PTR_NOT_NULL(does(TAKEOVER_DO_RESIGN));
+    sees(1); /* alone, and drained still */
+    is_in(TAKEOVER_FOLLOW);
+    view.barred = 0;
+    sees(1);
+    is_in(TAKEOVER_CLAIM_READ);
+}
+
 static const struct test tests[] = {
+    TEST(who_is_drained_hands_over_and_is_not_elected),
     TEST(who_comes_follows_whom_it_finds),
     TEST(who_comes_claims_when_the_other_resigns),
     TEST(who_comes_reads_again_in_each_view),
