@@ -63,6 +63,31 @@ static void print_since(const json_t *volume)
     printf("    %s%s\n", text, text_of(volume, "reason"));
 }
 
+/* Who coordinates did not say it this time. */
+static void print_age(const json_t *volume)
+{
+    uint64_t age = number_of(volume, "age");
+
+    if (json_object_get(volume, "age"))
+        printf("    size and free space as known %llu s ago\n",
+               (unsigned long long)age);
+}
+
+/* Other hosts that do not have it as they should. */
+static void print_elsewhere(const json_t *volume)
+{
+    const json_t *nodes = json_object_get(volume, "nodes"), *node;
+    size_t i;
+
+    json_array_foreach (nodes, i, node) {
+        const char *state = text_of(node, "state");
+        const char *reason = text_of(node, "reason");
+
+        if (i && (strcmp(state, "Direct") || strcmp(reason, "-")))
+            printf("    on %s: %s: %s\n", text_of(node, "node"), state, reason);
+    }
+}
+
 /* What the LUN has said of itself, while the volume goes on. */
 static void print_trouble(const json_t *volume)
 {
@@ -86,7 +111,7 @@ static void print_volume_rows(const json_t *volumes)
     json_array_foreach (volumes, i, v) {
         char size[SIZE_TEXT_BYTES] = "-", room[SIZE_TEXT_BYTES] = "-";
 
-        if (number_of(v, "size")) { /* else it is not open */
+        if (number_of(v, "size")) { /* else nobody has said it yet */
             size_to_text(number_of(v, "size"), size);
             size_to_text(number_of(v, "free"), room);
         }
@@ -95,6 +120,8 @@ static void print_volume_rows(const json_t *volumes)
                text_of(v, "url"));
         print_since(v);
         print_trouble(v);
+        print_age(v);
+        print_elsewhere(v);
     }
 }
 

@@ -1,5 +1,5 @@
-/* lunard/cluster.c - joins a cluster and leaves it; the two channels of its
- * wire: volumes' messages, and guards'.
+/* lunard/cluster.c - joins a cluster and leaves it; the channels of its wire:
+ * volumes' messages, guards', and administrators' errands.
  * Knows no view: cluster_view.c.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "lunard/cluster_private.h"
@@ -19,31 +19,31 @@
 
 /* -- between threads ------------------------------------------------------- */
 
-struct errand {
+struct visit {
     struct task task;
     void (*run)(void *arg);
     void *arg;
     sem_t done;
 };
 
-static void errand_run(struct task *task)
+static void visit_run(struct task *task)
 {
-    struct errand *errand = container_of(task, struct errand, task);
+    struct visit *visit = container_of(task, struct visit, task);
 
-    errand->run(errand->arg);
-    sem_post(&errand->done);
+    visit->run(visit->arg);
+    sem_post(&visit->done);
 }
 
 void cluster_run(struct cluster *c, void (*run)(void *arg), void *arg)
 {
-    struct errand errand = {.task.run = errand_run, .run = run, .arg = arg};
+    struct visit visit = {.task.run = visit_run, .run = run, .arg = arg};
 
     ASSERT(loop_self() != c->args.loop);
-    sem_init(&errand.done, 0, 0);
-    loop_post(c->args.loop, &errand.task);
-    while (sem_wait(&errand.done))
+    sem_init(&visit.done, 0, 0);
+    loop_post(c->args.loop, &visit.task);
+    while (sem_wait(&visit.done))
         ;
-    sem_destroy(&errand.done);
+    sem_destroy(&visit.done);
 }
 
 void cluster_lock(struct cluster *c)
@@ -120,6 +120,16 @@ static void fs_channel_close(struct transport *t)
 
 static const struct transport_ops fs_channel_ops = {.send = fs_channel_send,
                                                     .close = fs_channel_close};
+
+static enum err send_errand(void *user, uint32_t node, const struct iovec *iov,
+                            int iov_count)
+{
+    struct cluster *c = user;
+
+    if (!c->transport || node < 1 || node > LM_NODES_MAX || !c->connected[node])
+        return E_CLOSED;
+    return channel_send(c, CHANNEL_ERRAND, node, iov, iov_count);
+}
 
 void cluster_send(struct cluster *c, uint32_t node,
                   const struct guard_message *m)
@@ -213,6 +223,10 @@ static void receive(struct transport_ear *ear, uint32_t node, const void *bytes,
     switch (be32_get(head)) {
     case CHANNEL_FS: fs->receive(fs, node, b, count); break;
     case CHANNEL_GUARD: receive_guard(c, from, b, count); break;
+    case CHANNEL_ERRAND:
+        if (!errands_receive(c->errands, node, b, count))
+            drop(c, node);
+        break;
     default: drop(c, node);
     }
 }
@@ -242,6 +256,7 @@ static void lost(struct transport_ear *ear, uint32_t node)
     if (node < 1 || node > LM_NODES_MAX)
         return;
     c->connected[node] = 0;
+    errands_lost(c->errands, node);
     fs->lost(fs, node);
 }
 
@@ -297,6 +312,7 @@ static void fire_beat(struct timer *t)
     list_for_each (at, &c->seats)
         seat_on_beat(container_of(at, struct seat, node));
     cluster_tell_table(c);
+    cluster_tell_drain(c);
     loop_timer_set(c->args.loop, t, CLUSTER_BEAT_MS);
 }
 
@@ -410,6 +426,10 @@ enum err cluster_open(const struct cluster_args *args,
     static const struct workers_args cold = {
         .name = "cold", .threads = COLD_THREADS, .aio_depth = COLD_AIO_DEPTH};
     struct cluster *c = cluster_new(args);
+    const struct errands_args errands = {.loop = args->loop,
+                                         .answers = args->answers,
+                                         .send = send_errand,
+                                         .user = c};
     enum err e;
 
     if (!c)
@@ -417,6 +437,8 @@ enum err cluster_open(const struct cluster_args *args,
     e = load(c, why);
     if (!e)
         e = workers_start(&cold, &c->cold);
+    if (!e)
+        e = errands_new(&errands, &c->errands);
     if (e) {
         cluster_close(c);
         return e;
@@ -425,10 +447,11 @@ enum err cluster_open(const struct cluster_args *args,
     return E_OK;
 }
 
-enum err cluster_join(struct cluster *c, struct diag *why)
+enum err cluster_join(struct cluster *c, bool drained, struct diag *why)
 {
     struct beginning b = {.c = c, .why = why};
 
+    c->my_drain = drained ? DRAIN_DONE : DRAIN_NONE;
     cluster_run(c, begin, &b);
     return b.e;
 }
@@ -491,6 +514,7 @@ static void begin_to_quit(void *arg)
 void cluster_quit(struct cluster *c)
 {
     cluster_run(c, begin_to_quit, c);
+    errands_quit(c->errands);
 }
 
 static bool has_left(void *arg)
@@ -522,6 +546,7 @@ void cluster_close(struct cluster *c)
                     "this host, and fence it");
     cluster_run(c, end, c);
     workers_stop(c->cold);
+    errands_free(c->errands);
     cluster_key_fini(&c->key);
     table_fini(&c->table);
     pthread_cond_destroy(&c->changed);

@@ -6,6 +6,7 @@
  *   seat.h          a volume of the cluster: its guard, its link, and its
  *                   coordinator while that is here
  *   guard.h         may a LUN be written, who coordinates
+ *   errand.h        what administrators ask of other hosts
  *   table.h         which volumes there are
  *   wire.x          what daemons say to each other
  *
@@ -28,6 +29,8 @@
 #include <jansson.h>
 
 struct seat;
+struct control_args;
+struct errand;
 
 enum { CLUSTER_BEAT_MS = 500 };
 
@@ -42,8 +45,9 @@ struct cluster_args {
     struct loop *loop;
     uint8_t uuid[16]; /* of this installation */
     uint64_t incarnation;
-    struct cluster_ear *ear; /* outlives the cluster */
-    const char *state_path;  /* the table outlives the daemon */
+    struct cluster_ear *ear;            /* outlives the cluster */
+    const char *state_path;             /* the table outlives the daemon */
+    const struct control_args *answers; /* what other hosts may ask of this */
 };
 
 struct cluster;
@@ -52,10 +56,13 @@ struct cluster;
 MUST_CHECK enum err cluster_open(const struct cluster_args *args,
                                  struct cluster **ret_cluster,
                                  struct diag *why);
-/* Join, in the background.  Errors: those of membership.  Context: as above. */
-MUST_CHECK enum err cluster_join(struct cluster *c, struct diag *why);
+/* Join, in the background; `drained`: as one that does not coordinate.
+ * Errors: those of membership.  Context: as above. */
+MUST_CHECK enum err cluster_join(struct cluster *c, bool drained,
+                                 struct diag *why);
 /* The operator ends this host's part: what waits for a coordinator is given up
- * soon, if there is none.  Context: as above. */
+ * soon, if there is none; other hosts are asked and answered nothing any more.
+ * Context: as above. */
 void cluster_quit(struct cluster *c);
 /* Leave, with a goodbye.  Context: as above; all seats are closed. */
 void cluster_close(struct cluster *c);
@@ -96,7 +103,23 @@ MUST_CHECK enum err cluster_save(struct cluster *c, struct diag *why);
 
 /* A member, by name or number; 0: there is none. */
 uint32_t cluster_node(struct cluster *c, const char *name);
+/* The members: all, or all but this one. */
+struct cluster_host {
+    uint32_t node;
+    char name[MEMBER_NAME_BYTES];
+};
+unsigned cluster_hosts(struct cluster *c, bool others,
+                       struct cluster_host ret_hosts[LM_NODES_MAX]);
+uint32_t cluster_me(const struct cluster *c);
+bool cluster_is_drained(struct cluster *c, uint32_t node);
+/* errands_ask(), of other members. */
+void cluster_ask(struct cluster *c, struct errand *list, unsigned count,
+                 unsigned limit_ms);
 bool cluster_is_quorate(struct cluster *c);
+/* This host coordinates no more, for now or until further notice; or again.
+ * Waits until all who are in know.  Errors: E_NO_QUORUM, E_TIMEOUT. */
+MUST_CHECK enum err cluster_drain(struct cluster *c, drain_mark mark,
+                                  struct diag *why);
 /* The operator's word: that host is off.  Errors: E_BUSY - it is a member;
  * E_NOENT - nobody misses it. */
 MUST_CHECK enum err cluster_confirm_dead(struct cluster *c, const char *node,

@@ -220,6 +220,8 @@ static bool is_called(const struct member_id *id, const char *name)
 
 struct node_question {
     struct cluster *c;
+    struct cluster_host *hosts;
+    bool others;
     const char *name;
     uint32_t node;
     struct lm_run gone;
@@ -255,6 +257,43 @@ static struct lm_run find_unmet(const struct node_question *q)
             return guard_unmet(g);
     }
     return (struct lm_run){0, 0};
+}
+
+static void list_hosts(void *arg)
+{
+    struct node_question *q = arg;
+    const struct member_view *view = &q->c->view;
+    uint32_t count = 0;
+
+    for (unsigned i = 0; i < view->member_count; i++) {
+        const struct member_id *id = &view->members[i];
+
+        if (q->others && id->node == q->c->me.node)
+            continue;
+        q->hosts[count].node = id->node;
+        memcpy(q->hosts[count++].name, id->name, sizeof id->name);
+    }
+    q->node = count;
+}
+
+unsigned cluster_hosts(struct cluster *c, bool others,
+                       struct cluster_host ret_hosts[LM_NODES_MAX])
+{
+    struct node_question q = {.c = c, .hosts = ret_hosts, .others = others};
+
+    cluster_run(c, list_hosts, &q);
+    return q.node;
+}
+
+uint32_t cluster_me(const struct cluster *c)
+{
+    return c->me.node;
+}
+
+void cluster_ask(struct cluster *c, struct errand *list, unsigned count,
+                 unsigned limit_ms)
+{
+    errands_ask(c->errands, list, count, limit_ms);
 }
 
 static void find_gone(void *arg)
@@ -296,6 +335,70 @@ enum err cluster_confirm_dead(struct cluster *c, const char *node,
     return E_OK;
 }
 
+/* -- drained --------------------------------------------------------------- */
+
+struct drain_order {
+    struct cluster *c;
+    drain_mark mark;
+    bool quorate;
+};
+
+static void order_drain(void *arg)
+{
+    struct drain_order *o = arg;
+
+    o->quorate = o->c->view.quorate;
+    if (!o->quorate && o->mark == DRAIN_BEGUN)
+        return; /* else it is told as soon as there is one */
+    o->c->my_drain = o->mark;
+    o->c->drain_owed = true;
+    cluster_tell_drain(o->c);
+}
+
+bool cluster_is_drained(struct cluster *c, uint32_t node)
+{
+    bool drained;
+
+    pthread_mutex_lock(&c->mutex);
+    drained = c->drain[node] != DRAIN_NONE;
+    pthread_mutex_unlock(&c->mutex);
+    return drained;
+}
+
+static bool is_marked(void *arg)
+{
+    const struct drain_order *o = arg;
+
+    return o->c->drain[o->c->me.node] == o->mark;
+}
+
+enum err cluster_drain(struct cluster *c, drain_mark mark, struct diag *why)
+{
+    struct drain_order o = {.c = c, .mark = mark};
+
+    cluster_run(c, order_drain, &o);
+    if (!o.quorate)
+        return diag_fail(why, E_NO_QUORUM,
+                         "the cluster has no quorum: try again when more of "
+                         "its hosts are up");
+    if (!cluster_wait(c, is_marked, &o))
+        return diag_fail(why, E_TIMEOUT,
+                         "the other hosts have not heard of "
+                         "it in time");
+    return E_OK;
+}
+
+static const char *state_of(const struct cluster *c, uint32_t node)
+{
+    static const char *const names[] = {
+        [DRAIN_NONE] = "up",
+        [DRAIN_BEGUN] = "draining",
+        [DRAIN_DONE] = "drained",
+    };
+
+    return names[c->drain[node]];
+}
+
 static void list_nodes(void *arg)
 {
     struct node_question *q = arg;
@@ -306,7 +409,8 @@ static void list_nodes(void *arg)
             q->list,
             json_pack("{s:o, s:i, s:s, s:I, s:s}", "name",
                       json_text(view->members[i].name), "node",
-                      (int)view->members[i].node, "state", "up", "incarnation",
+                      (int)view->members[i].node, "state",
+                      state_of(q->c, view->members[i].node), "incarnation",
                       (json_int_t)view->members[i].incarnation, "address",
                       view->members[i].address));
     for (unsigned i = 0; i < view->gone_count; i++)

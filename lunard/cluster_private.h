@@ -4,6 +4,7 @@
 #define LUNAR_LUNARD_CLUSTER_PRIVATE_H
 
 #include "lunard/cluster.h"
+#include "lunard/errand.h"
 #include "lunard/seat.h"
 
 #include <pthread.h>
@@ -18,7 +19,7 @@ enum {
 };
 
 /* What goes over the wire begins with four bytes that say for whom. */
-enum channel { CHANNEL_FS = 1, CHANNEL_GUARD = 2 };
+enum channel { CHANNEL_FS = 1, CHANNEL_GUARD = 2, CHANNEL_ERRAND = 3 };
 
 /* The volumes' messages as a transport of their own. */
 struct fs_channel {
@@ -39,6 +40,12 @@ struct cluster {
     uint64_t place; /* notices of paths in this view */
     struct lm_run me;
     atomic_bool joined;
+    /* Who is drained: as delivered, by node, and those who are, as bits; and
+     * what this host has to say of itself. */
+    drain_mark drain[LM_NODES_MAX + 1];
+    uint64_t barred;
+    drain_mark my_drain;
+    bool drain_owed;
     uint64_t full_members; /* of the last view in which nobody was missing */
 
     struct transport *transport;
@@ -46,6 +53,7 @@ struct cluster {
     uint64_t connected[LM_NODES_MAX + 1]; /* incarnation; 0: not */
     struct fs_channel fs_channel;
     struct fs_net *net;
+    struct errands *errands;
     uint64_t garbage; /* messages that were none */
 
     struct list seats;
@@ -130,6 +138,8 @@ void cluster_on_notice(struct member_ear *ear, uint32_t node,
                        uint64_t incarnation, const void *bytes, size_t count);
 /* Go on telling the table, as far as there is room. */
 void cluster_tell_table(struct cluster *c);
+/* Tell that this host is drained, if that is owed and there is room. */
+void cluster_tell_drain(struct cluster *c);
 /* The view as the guard of that seat is to see it. */
 void cluster_tell_view(struct cluster *c, struct seat *s);
 

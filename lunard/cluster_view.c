@@ -78,6 +78,7 @@ void cluster_tell_view(struct cluster *c, struct seat *s)
             from->members[i].incarnation;
     view.arbiter = is_arbiter(c, s);
     view.paths = s->peers.paths & view.members;
+    view.barred = c->barred & view.members;
     guard_on_view(g, &view);
 }
 
@@ -180,6 +181,33 @@ static void hear_table(struct cluster *c, uint32_t node, const void *bytes,
         c->args.ear->changed(c->args.ear);
 }
 
+static void set_drain(struct cluster *c, uint32_t node, drain_mark mark)
+{
+    c->drain[node] = mark;
+    c->barred &= ~bit(node);
+    if (mark != DRAIN_NONE)
+        c->barred |= bit(node);
+}
+
+static void hear_drain(struct cluster *c, uint32_t node, drain_mark mark)
+{
+    if ((unsigned)mark > DRAIN_DONE) /* of a later version */
+        return;
+    cluster_lock(c);
+    set_drain(c, node, mark);
+    cluster_unlock(c);
+    c->place++;
+    tell_views(c);
+}
+
+void cluster_tell_drain(struct cluster *c)
+{
+    const notice n = {.kind = NOTICE_DRAIN, .notice_u.drain = c->my_drain};
+
+    if (c->drain_owed && !cluster_announce(c, &n))
+        c->drain_owed = false;
+}
+
 static bool decode(const void *bytes, size_t count, notice *ret_notice)
 {
     union {
@@ -212,6 +240,8 @@ void cluster_on_notice(struct member_ear *ear, uint32_t node,
         hear_path(c, node, &n.notice_u.path);
     } else if (n.kind == NOTICE_FENCED) {
         hear_fenced(c, &n.notice_u.fenced);
+    } else if (n.kind == NOTICE_DRAIN) {
+        hear_drain(c, node, n.notice_u.drain);
     } else {
         hear_table(c, node, n.notice_u.table.table_val,
                    n.notice_u.table.table_len);
@@ -249,11 +279,15 @@ static void welcome(struct cluster *c, const struct member_view *old)
         const struct member_id *id = &view->members[i];
         const struct member_id *was = member_view_find(old, id->node);
 
-        if (!was || was->incarnation != id->incarnation)
+        if (!was || was->incarnation != id->incarnation) {
             news |= bit(id->node);
+            set_drain(c, id->node, DRAIN_NONE); /* until it says so */
+        }
     }
     if (!news)
         return;
+    c->drain_owed = c->my_drain != DRAIN_NONE;
+    cluster_tell_drain(c);
     list_for_each (at, &c->seats) {
         struct seat *s = container_of(at, struct seat, node);
 

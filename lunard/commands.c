@@ -1,20 +1,14 @@
 /* lunard/commands.c - what the control socket can do: one row per command.
  * Each is a few lines between JSON and the layer that does the work.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lunard/commands.h"
+
 #include "base/jsontext.h"
-#include "lunard/control.h"
-#include "lunard/lunard.h"
-#include "lunard/volumes.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { REPORT_LINES_MAX = 1000 }; /* of a check; the count goes on */
-
-static struct daemon *daemon_of(const struct control_call *call)
-{
-    return call->context;
-}
 
 /* -- status ---------------------------------------------------------------- */
 
@@ -47,7 +41,7 @@ static enum err run_status(struct control_call *call)
         d->config.host_name, "incarnation", (json_int_t)d->host.incarnation,
         "root", d->config.root, "quorum",
         !d->cluster || cluster_is_quorate(d->cluster), "nodes", all_nodes(d),
-        "volumes", volumes_to_json(d->volumes), "disks", owned_disks(d), "vms",
+        "volumes", sights_of_volumes(d), "disks", owned_disks(d), "vms",
         hotplug_vms_to_json(d->hotplug), "migrations");
     return call->result ? E_OK : E_NOMEM;
 }
@@ -71,18 +65,17 @@ static enum err run_volume_add(struct control_call *call)
 
 static enum err run_volume_list(struct control_call *call)
 {
-    call->result = json_pack("{s:o}", "volumes",
-                             volumes_to_json(daemon_of(call)->volumes));
+    call->result =
+        json_pack("{s:o}", "volumes", sights_of_volumes(daemon_of(call)));
     return call->result ? E_OK : E_NOMEM;
 }
 
 /* Close a volume; if a disk is in the way, say which. */
-static enum err close_volume(struct control_call *call,
+static enum err close_volume(struct control_call *call, const char *name,
                              enum err (*close)(struct volumes *, const char *,
                                                struct diag *))
 {
     struct daemon *d = daemon_of(call);
-    const char *name = control_text(call, "name");
     char prefix[CONFIG_PATH_BYTES + FS_VOLUME_NAME_MAX + 2];
     struct diag user;
     enum err e = close(d->volumes, name, &call->why);
@@ -96,14 +89,14 @@ static enum err close_volume(struct control_call *call,
     return e;
 }
 
-static enum err run_volume_remove(struct control_call *call)
+enum err command_remove(struct control_call *call, const char *name)
 {
-    return close_volume(call, volumes_remove);
+    return close_volume(call, name, volumes_remove);
 }
 
 static enum err run_volume_pause(struct control_call *call)
 {
-    return close_volume(call, volumes_pause);
+    return close_volume(call, control_text(call, "name"), volumes_pause);
 }
 
 static enum err run_volume_resume(struct control_call *call)
@@ -117,10 +110,24 @@ static enum err run_volume_resume(struct control_call *call)
     return e;
 }
 
-static enum err run_volume_move(struct control_call *call)
+enum err command_move(struct control_call *call, const char *name)
 {
-    return volumes_move(daemon_of(call)->volumes, control_text(call, "name"),
-                        control_text(call, "to"), &call->why);
+    struct daemon *d = daemon_of(call);
+    const char *to = control_text(call, "to");
+    uint32_t node = d->cluster ? cluster_node(d->cluster, to) : 0;
+
+    if (!d->cluster)
+        return diag_fail(&call->why, E_UNSUPPORTED,
+                         "volume %s: this host is in no cluster", name);
+    if (!node)
+        return diag_fail(&call->why, E_NOENT,
+                         "node %s: is not in the cluster: see \"lunar status\"",
+                         to);
+    if (cluster_is_drained(d->cluster, node))
+        return diag_fail(&call->why, E_BUSY,
+                         "node %s: is drained: \"lunar undrain %s\" first", to,
+                         to);
+    return volumes_move(d->volumes, name, node, &call->why);
 }
 
 static enum err run_confirm_dead(struct control_call *call)
@@ -135,10 +142,9 @@ static enum err run_confirm_dead(struct control_call *call)
                                 &call->why);
 }
 
-static enum err run_volume_grow(struct control_call *call)
+enum err command_grow(struct control_call *call, const char *name)
 {
-    return volumes_grow(daemon_of(call)->volumes, control_text(call, "name"),
-                        &call->why);
+    return volumes_grow(daemon_of(call)->volumes, name, &call->why);
 }
 
 static void report_finding(void *arg, const char *text, bool mended)
@@ -151,14 +157,13 @@ static void report_finding(void *arg, const char *text, bool mended)
             json_pack("{s:o, s:b}", "text", json_text(text), "mended", mended));
 }
 
-static enum err run_volume_check(struct control_call *call)
+enum err command_check(struct control_call *call, const char *name)
 {
     json_t *findings = json_array();
     struct fs_check_args args = {.report = report_finding, .arg = findings};
     struct fs_check_result r = {0};
     enum err e =
-        volumes_check(daemon_of(call)->volumes, control_text(call, "name"),
-                      &args, &r, &call->why);
+        volumes_check(daemon_of(call)->volumes, name, &args, &r, &call->why);
 
     if (e) {
         json_decref(findings);
@@ -276,6 +281,8 @@ const struct control_command daemon_commands[] = {
     {"volume grow",   run_volume_grow,   {TEXT("name")}},
     {"volume check",  run_volume_check,  {TEXT("name")}},
     {"confirm-dead",  run_confirm_dead,  {TEXT("node")}},
+    {"drain",         run_drain,         {TEXT("node")}},
+    {"undrain",       run_undrain,       {TEXT("node")}},
     {"vm add",        run_vm_add,        {TEXT("vm"), OPTION("controllers")}},
     {"vm remove",     run_vm_remove,     {TEXT("vm")}},
     {"vm list",       run_vm_list,       NOTHING},

@@ -11,6 +11,7 @@
 #include "base/keep.h"
 #include "base/log.h"
 #include "fs/fs.h"
+#include "lunard/commands.h"
 #include "lunard/control.h"
 #include "lunard/files.h"
 #include "lunard/volumes.h"
@@ -242,12 +243,16 @@ static enum err open_cluster(struct daemon *d, struct diag *why)
         .incarnation = d->host.incarnation,
         .state_path = d->cluster_path,
         .ear = &d->cluster_ear,
+        .answers = &d->answers,
     };
 
     if (!d->config.corosync)
         return E_OK;
+    d->answers = (struct control_args){.commands = peer_commands, .context = d};
     state_path(d, "cluster.json", d->cluster_path);
     memcpy(args.uuid, d->host.uuid, sizeof args.uuid);
+    if (sights_new(&d->sights))
+        return diag_fail(why, E_NOMEM, "out of memory");
     return cluster_open(&args, &d->cluster, why);
 }
 
@@ -327,7 +332,9 @@ static void cluster_changed(struct cluster_ear *ear)
 /* When everything that may be asked for volumes is there. */
 static enum err join_cluster(struct daemon *d, struct diag *why)
 {
-    return d->cluster ? cluster_join(d->cluster, why) : E_OK;
+    if (!d->cluster)
+        return E_OK;
+    return cluster_join(d->cluster, volumes_are_drained(d->volumes), why);
 }
 
 static enum err start_volumes(struct daemon *d, struct diag *why)
@@ -387,6 +394,7 @@ enum err daemon_start(struct daemon *d, struct diag *why)
 
     d->lock_fd = -1;
     d->cluster_ear.changed = cluster_changed;
+    pthread_mutex_init(&d->draining, NULL);
     for (size_t i = 0; !e && i < ARRAY_LEN(starts); i++)
         e = starts[i](d, why);
     if (e) {
@@ -414,6 +422,7 @@ void daemon_stop(struct daemon *d)
         fs_fuse_stop(TAKE(d->fuse));
     volumes_close(TAKE(d->volumes));
     cluster_close(TAKE(d->cluster));
+    sights_free(TAKE(d->sights));
     while (d->reactor_count)
         reactor_stop(d->reactors[--d->reactor_count]);
     keep_free(TAKE(d->keep));

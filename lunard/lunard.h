@@ -9,6 +9,9 @@
  *   cluster.c       the other hosts, and the volumes that they share: cluster.h
  *   files.c         a path below the root -> an open file with its handle
  *   control.c       the control socket          commands.c  what it can do
+ *   commands_cluster.c  what takes other hosts  commands_peer.c  for those
+ *   sights.c        the volumes as all hosts see them
+ *   users.c         who has files of a volume open
  *
  *   main_lunar.c    the command line: a table of commands
  *   cli_*.c         what they do: ask the daemon, or work on a LUN or a file
@@ -46,6 +49,8 @@ struct daemon {
     int flusher_errno, lock_errno; /* of guarding our memory; 0: done */
     struct cluster *cluster;       /* NULL: this host is alone */
     struct cluster_ear cluster_ear;
+    struct control_args answers; /* to other hosts */
+    struct sights *sights;       /* what they said last of the volumes */
     /* The table is carried out by one cold thread at a time; all these on
      * reactor 0, but for `resumed`. */
     struct work reconcile;
@@ -53,6 +58,7 @@ struct daemon {
     bool resumed; /* what waited at the mount goes on; of `reconcile` only */
     struct fs_fuse *fuse;
     struct volumes *volumes;
+    pthread_mutex_t draining; /* one order to drain or undrain at a time */
     struct hotplug_files files;
     struct hotplug *hotplug;
     struct control *control;
@@ -66,7 +72,9 @@ MUST_CHECK enum err daemon_start(struct daemon *d, struct diag *why);
 /* Drain, flush, close, unmount, remove the sockets. */
 void daemon_stop(struct daemon *d);
 
-/* The rows of the control socket; context is the daemon. */
+/* The rows of the control socket, and those for other hosts; context is the
+ * daemon. */
 extern const struct control_command daemon_commands[];
+extern const struct control_command peer_commands[];
 
 #endif

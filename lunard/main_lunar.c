@@ -27,7 +27,8 @@ const struct cli_command cli_commands[] = {
      cli_check, NULL,
      "verify a volume",
      "By URL: of a volume that nobody uses; --repair mends what can be mended\n"
-     "without losing data.  By NAME: of a volume in use, read-only.\n"
+     "without losing data.  By NAME: of a volume in use, read-only, by the\n"
+     "host that coordinates it.\n"
      "Exit status 1 if something is wrong still."},
     {"status",
      {{0}}, cli_ask, print_status,
@@ -46,17 +47,20 @@ const struct cli_command cli_commands[] = {
     {"volume list",
      {{0}}, cli_ask, print_volumes,
      "the volumes this host knows",
-     "A volume is Direct, Paused or Offline; then a line says why."},
+     "A volume is Direct, Paused, Offline or (on a host that is drained) in\n"
+     "Maintenance; then a line says why, and another one for each other host\n"
+     "where it is not Direct."},
     {"volume remove",
      {WORD("NAME", "name")}, cli_ask, NULL,
      "close a volume and forget it",
-     "Its content stays on the LUN.  Refused while files on it are open or\n"
-     "disks on it are attached."},
+     "On all hosts.  Its content stays on the LUN.  Refused while files on\n"
+     "it are open or disks on it are attached, on any host: who has what is\n"
+     "told, and nothing is done."},
     {"volume pause",
      {WORD("NAME", "name")}, cli_ask, NULL,
      "close a volume until it is resumed",
-     "For maintenance of the LUN, or \"lunar check URL --repair\".  Stays so\n"
-     "over restarts."},
+     "On this host.  For maintenance of the LUN, or \"lunar check URL\n"
+     "--repair\", which wants it paused on all.  Stays so over restarts."},
     {"volume resume",
      {WORD("NAME", "name")}, cli_ask, NULL,
      "open a volume that is paused or Offline",
@@ -64,8 +68,7 @@ const struct cli_command cli_commands[] = {
     {"volume move",
      {WORD("NAME", "name"), WORD("--to", "to")}, cli_ask, NULL,
      "have another host coordinate a volume",
-     "To be said on the host that coordinates it now (\"lunar status\").  Its\n"
-     "users notice nothing.  A host that fails is replaced without this."},
+     "Its users notice nothing.  A host that fails is replaced without this."},
     {"volume release",
      {WORD("URL", "url")}, cli_volume_release, NULL,
      "end the reservation of a LUN that no host uses any more",
@@ -74,7 +77,8 @@ const struct cli_command cli_commands[] = {
     {"volume grow",
      {WORD("NAME", "name")}, cli_ask, NULL,
      "use what the LUN has grown by",
-     "Grow the LUN first, where it lives.  Volumes in use grow."},
+     "Grow the LUN first, where it lives.  Volumes in use grow; every host\n"
+     "must see the new size."},
     {"disk create",
      {WORD("PATH", "path"), {"--size", "size", CLI_SIZE, true},
       TEXT("--type", "type"), TEXT("--format", "format"),
@@ -134,6 +138,17 @@ const struct cli_command cli_commands[] = {
      "disk stays and works.  virtio-scsi lets no guest refuse: a disk that is\n"
      "mounted there is gone like a pulled cable, so unmount it first.\n"
      "--force does not wait for the guest."},
+    {"drain",
+     {WORD("NODE", "node")}, cli_ask, NULL,
+     "have a host take no part, before it is switched off",
+     "Other hosts coordinate its volumes, then it closes them (Maintenance),\n"
+     "also over restarts, until \"lunar undrain NODE\".  Refused while VMs\n"
+     "have disks there or files are open: who has what is told, and the host\n"
+     "goes on as it was.  Pass-through disks count, too."},
+    {"undrain",
+     {WORD("NODE", "node")}, cli_ask, NULL,
+     "have a drained host take part again",
+     "Its volumes are opened, and it may coordinate them."},
     {"confirm-dead",
      {WORD("NODE", "node")}, cli_ask, NULL,
      "say that a host that is missed is switched off",

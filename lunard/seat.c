@@ -610,7 +610,66 @@ void seat_put_coord(struct seat *s)
 struct asking {
     struct seat *seat;
     struct seat_info *info;
+    uint32_t coordinator;
 };
+
+/* Without a guard: as it was heard last. */
+static struct lm_run coordinator_of(struct seat *s)
+{
+    const struct seat_heard *heard = &s->heard[WORD_ANNOUNCED];
+    const struct member_id *id =
+        member_view_find(&s->cluster->view, heard->from.node);
+
+    if (s->guard)
+        return guard_coordinator(s->guard);
+    if (!id || id->incarnation != heard->from.incarnation ||
+        s->heard[WORD_RESIGNED].message.epoch >= heard->message.epoch)
+        return (struct lm_run){0, 0};
+    return heard->from;
+}
+
+struct looking {
+    struct seat *seat;
+    bool here, others;
+};
+
+static void look_who_could(void *arg)
+{
+    struct looking *looking = arg;
+    struct seat *s = looking->seat;
+    struct cluster *c = s->cluster;
+    uint64_t able = s->peers.paths & ~c->barred;
+
+    looking->here = s->guard && guard_coordinates(s->guard);
+    for (unsigned i = 0; i < c->view.member_count; i++)
+        if (c->view.members[i].node != c->me.node)
+            looking->others |= able & UINT64_C(1)
+                                          << (c->view.members[i].node - 1);
+}
+
+bool seat_is_here(struct seat *s, bool *ret_others)
+{
+    struct looking looking = {.seat = s};
+
+    cluster_run(s->cluster, look_who_could, &looking);
+    *ret_others = looking.others;
+    return looking.here;
+}
+
+static void ask_coordinator(void *arg)
+{
+    struct asking *asking = arg;
+
+    asking->coordinator = coordinator_of(asking->seat).node;
+}
+
+uint32_t seat_coordinator(struct seat *s)
+{
+    struct asking asking = {.seat = s};
+
+    cluster_run(s->cluster, ask_coordinator, &asking);
+    return asking.coordinator;
+}
 
 static void ask_info(void *arg)
 {
@@ -621,12 +680,12 @@ static void ask_info(void *arg)
     char buf[MEMBER_NAME_BYTES];
 
     *info = (struct seat_info){.open = s->guard != NULL};
-    if (!s->guard)
-        return;
-    run = guard_coordinator(s->guard);
+    run = coordinator_of(s);
     if (run.node)
         snprintf(info->coordinator, sizeof info->coordinator, "%s",
                  cluster_host_name(s->cluster, run.node, buf));
+    if (!s->guard)
+        return;
     info->epoch = guard_epoch(s->guard);
     info->direct = guard_carries(s->guard);
     snprintf(info->trouble, sizeof info->trouble, "%s",

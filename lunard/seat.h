@@ -39,6 +39,13 @@ MUST_CHECK enum err seat_move(struct seat *s, uint32_t to, struct diag *why);
 struct fs_coord *seat_get_coord(struct seat *s, struct diag *why);
 void seat_put_coord(struct seat *s);
 
+/* While it is open: is it coordinated here?  And is there another host that
+ * could do so instead? */
+bool seat_is_here(struct seat *s, bool *ret_others);
+/* Whoever coordinates it, as far as is known, also where the LUN is not open
+ * here; 0: nobody. */
+uint32_t seat_coordinator(struct seat *s);
+
 /* What `lunar status` tells. */
 struct seat_info {
     char coordinator[MEMBER_NAME_BYTES]; /* "": nobody, or not known */

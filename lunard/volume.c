@@ -32,7 +32,8 @@ void volume_free(struct volume *v)
 
 const char *volume_state_name(enum volume_state state)
 {
-    static const char *const names[] = {"Direct", "Paused", "Offline"};
+    static const char *const names[] = {"Direct", "Paused", "Offline",
+                                        "Maintenance"};
 
     return names[state];
 }

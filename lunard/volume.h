@@ -4,6 +4,7 @@
  *   volumes.c       all of them: add, remove, pause, resume, use
  *   volumes_list.c  the list in a file
  *   volumes_shared.c  what the cluster's table asks for
+ *   volumes_peers.c   what other hosts' administrators ask for
  *
  * A volume is shared if its LUN is: then it has a seat in the cluster, which
  * has the LUN and the coordinator.  Else it is this host's alone.
@@ -16,7 +17,12 @@
 
 #include "iscsi/iscsi.h"
 
-enum volume_state { VOLUME_DIRECT, VOLUME_PAUSED, VOLUME_OFFLINE };
+enum volume_state {
+    VOLUME_DIRECT,
+    VOLUME_PAUSED,
+    VOLUME_OFFLINE,
+    VOLUME_MAINTENANCE /* this host is drained */
+};
 
 struct volume {
     struct list link; /* volumes->list */
@@ -49,6 +55,7 @@ struct volumes {
     pthread_mutex_t mutex;
     struct list list; /* lock: mutex to read, both to change */
     unsigned count, next_loop;
+    char drained_by[CONFIG_NAME_BYTES]; /* lock: admin; "": it is not */
 };
 
 /* -- volume.c -------------------------------------------------------------- */
@@ -98,5 +105,15 @@ bool volumes_are_shared(const struct volumes *vols, const char *url);
 MUST_CHECK enum err volumes_add_shared(struct volumes *vols, const char *url,
                                        struct volume **ret_volume,
                                        struct diag *why);
+
+/* Start what is Offline, or, where this host is drained, say so.  Context:
+ * admin is held. */
+void volumes_start_shared(struct volumes *vols);
+
+/* -- volumes_peers.c ------------------------------------------------------- */
+
+/* It is not open, and will not be while this host is drained.  Context: admin
+ * is held. */
+void volume_maintain(struct volume *v);
 
 #endif

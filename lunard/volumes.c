@@ -2,7 +2,7 @@
  * A volume that cannot be opened is a state with a reason, never the end of
  * the daemon.
  *
- *              add, start             pause
+ *              add, start             pause         drained: Maintenance
  *   (nothing) ───────────> Direct ──────────────> Paused
  *       ▲         │ fails    │ ▲                     │
  *       │         ▼          │ └──── resume ─────────┤
@@ -326,6 +326,11 @@ static enum err do_resume(struct volume *v, struct diag *why)
     }
     if (e)
         return e;
+    if (v->shared && *v->vols->drained_by)
+        return diag_fail(why, E_VOL_OFFLINE,
+                         "volume %s: this host is drained: \"lunar undrain "
+                         "%s\" first",
+                         v->name, v->vols->args.host);
     e = volume_start(v, why);
     volume_set_state(v, e ? VOLUME_OFFLINE : VOLUME_DIRECT,
                      e ? diag_text(why, e) : "");
@@ -377,27 +382,15 @@ enum err volumes_grow(struct volumes *vols, const char *name, struct diag *why)
     return change_volume(vols, name, do_grow, why);
 }
 
-enum err volumes_move(struct volumes *vols, const char *name, const char *node,
+enum err volumes_move(struct volumes *vols, const char *name, uint32_t to,
                       struct diag *why)
 {
     struct volume *v;
-    uint32_t to;
     enum err e = volume_get(vols, name, &v, why);
 
     if (e)
         return e;
-    to = v->shared ? cluster_node(vols->args.cluster, node) : 0;
-    if (!v->shared)
-        e = diag_fail(why, E_UNSUPPORTED,
-                      "volume %s: is this host's alone: its LUN is no "
-                      "target's, or there is no cluster",
-                      name);
-    else if (!to)
-        e = diag_fail(why, E_NOENT,
-                      "node %s: is not in the cluster: see \"lunar status\"",
-                      node);
-    else
-        e = seat_move(v->seat, to, why);
+    e = seat_move(v->seat, to, why);
     volume_put(v);
     return e ? diag_prefix(why, e, "volume %s", name) : E_OK;
 }
@@ -496,9 +489,16 @@ static void look_at(struct volume *v, struct volume_view *ret_view)
 {
     struct volume_view *view = ret_view;
     struct fs_coord *coord = NULL;
+    struct seat *seat;
 
     *view = (struct volume_view){.state = volume_state_name(v->state),
                                  .reason = v->reason};
+    if (v->shared && v->state != VOLUME_DIRECT &&
+        (seat = cluster_get_seat(v->vols->args.cluster, v->uuid))) {
+        seat_info(seat, &view->seat);
+        view->coordinator =
+            *view->seat.coordinator ? view->seat.coordinator : NULL;
+    }
     if (v->state != VOLUME_DIRECT)
         return;
     coord = volume_get_coord(v, NULL);
@@ -534,9 +534,11 @@ static json_t *volume_to_json(struct volume *v)
                      "state", view.state, "reason", json_text(view.reason),
                      "since", (json_int_t)v->since_s);
     return json_pack(
-        "{s:o, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:[o]}",
-        "name", json_text(v->name), "uuid", uuid, "url", v->url, "coordinator",
-        view.coordinator, "epoch", (json_int_t)view.info.super.epoch, "size",
+        "{s:o, s:s, s:b, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, "
+        "s:[o]}",
+        "name", json_text(v->name), "uuid", uuid, "shared", v->shared, "url",
+        v->url, "coordinator", view.coordinator, "epoch",
+        (json_int_t)view.info.super.epoch, "size",
         (json_int_t)(view.info.size_blocks * FS_BLOCK_BYTES), "free",
         (json_int_t)(view.info.free_blocks * FS_BLOCK_BYTES), "inodes",
         (json_int_t)view.info.inodes, "disks", (json_int_t)v->users, "state",

@@ -8,6 +8,7 @@
 #include "base/keep.h"
 #include "base/list.h"
 #include "base/loop.h"
+#include "base/uuid.h"
 #include "fs/fs.h"
 
 #include <jansson.h>
@@ -59,10 +60,10 @@ MUST_CHECK enum err volumes_pause(struct volumes *vols, const char *name,
 /* Open a volume that is paused or Offline. */
 MUST_CHECK enum err volumes_resume(struct volumes *vols, const char *name,
                                    struct diag *why);
-/* Have another node coordinate it.  Errors: E_NOENT, E_UNSUPPORTED (it is this
- * host's alone), E_VOL_OFFLINE, E_TIMEOUT. */
+/* A shared one that is coordinated here: have another node do it.
+ * Errors: E_NOENT, E_VOL_OFFLINE, E_TIMEOUT. */
 MUST_CHECK enum err volumes_move(struct volumes *vols, const char *name,
-                                 const char *node, struct diag *why);
+                                 uint32_t to, struct diag *why);
 /* Use what the LUN has grown by. */
 MUST_CHECK enum err volumes_grow(struct volumes *vols, const char *name,
                                  struct diag *why);
@@ -71,6 +72,44 @@ MUST_CHECK enum err volumes_check(struct volumes *vols, const char *name,
                                   const struct fs_check_args *args,
                                   struct fs_check_result *ret_result,
                                   struct diag *why);
+
+/* -- among hosts (volumes_peers.c) ----------------------------------------- */
+
+/* Where a volume is coordinated, as far as is known here. */
+struct volume_place {
+    char uuid[UUID_TEXT_BYTES]; /* the same on all hosts; its name may differ */
+    bool shared;                /* else it is this host's alone */
+    bool here;
+    uint32_t node; /* of a shared one; 0: nobody coordinates it now */
+};
+/* Errors: E_NOENT. */
+MUST_CHECK enum err volumes_place(struct volumes *vols, const char *name,
+                                  struct volume_place *ret_place,
+                                  struct diag *why);
+/* The shared volume that is meant: what it is called here.  Errors: E_NOENT. */
+MUST_CHECK enum err volumes_called(struct volumes *vols, const char *uuid,
+                                   char ret_name[FS_VOLUME_NAME_MAX + 1],
+                                   struct diag *why);
+/* Look how large its LUN is; ret_bytes: 0, if it is not open here.
+ * Errors: E_NOENT, those of the LUN. */
+MUST_CHECK enum err volumes_rescan(struct volumes *vols, const char *name,
+                                   uint64_t *ret_bytes, struct diag *why);
+/* Another host is about to remove it: closed, until it is gone from the table,
+ * or volumes_reconcile() opens it again.  Errors: E_BUSY. */
+MUST_CHECK enum err volumes_let_go(struct volumes *vols, const char *name,
+                                   const char *by, struct diag *why);
+
+/* This host takes no part for a while: shared volumes are closed, those that
+ * come, too, also over restarts.  If one cannot be closed all are open again.
+ * Errors: E_BUSY (files are open), those of the list. */
+MUST_CHECK enum err volumes_drain(struct volumes *vols, const char *by,
+                                  struct diag *why);
+/* Errors: those of the list. */
+MUST_CHECK enum err volumes_undrain(struct volumes *vols, struct diag *why);
+bool volumes_are_drained(struct volumes *vols);
+/* Wait until none of them is coordinated here.  Errors: E_TIMEOUT, E_BUSY (no
+ * other host could do it instead). */
+MUST_CHECK enum err volumes_hand_over(struct volumes *vols, struct diag *why);
 
 /* Is there a volume on that LUN, open or not? */
 bool volumes_know(struct volumes *vols, const char *url,

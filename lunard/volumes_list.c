@@ -25,14 +25,15 @@ static json_t *volume_to_state(const struct volume *v)
 enum err volumes_save(struct volumes *vols, struct diag *why)
 {
     json_t *list = json_array();
+    const char *drained = *vols->drained_by ? vols->drained_by : NULL;
 
     list_for_each (l, &vols->list)
         json_array_append_new(
             list, volume_to_state(container_of(l, struct volume, link)));
-    return jsonfile_save(
-        vols->args.state_path,
-        json_pack("{s:i, s:o}", "version", STATE_VERSION, "volumes", list),
-        why);
+    return jsonfile_save(vols->args.state_path,
+                         json_pack("{s:i, s:o, s:s*}", "version", STATE_VERSION,
+                                   "volumes", list, "drained", drained),
+                         why);
 }
 
 /* -- read ------------------------------------------------------------------ */
@@ -76,6 +77,7 @@ static enum err load_volume(struct volumes *vols, json_t *from,
 enum err volumes_load(struct volumes *vols, struct diag *why)
 {
     json_t *state, *list = NULL, *one;
+    const char *drained = "";
     int version = 0;
     size_t i;
     enum err e = jsonfile_load(vols->args.state_path, &state, why);
@@ -84,12 +86,14 @@ enum err volumes_load(struct volumes *vols, struct diag *why)
         return E_OK;
     if (e)
         return e;
-    if (json_unpack(state, "{s:i, s:o}", "version", &version, "volumes",
-                    &list) ||
-        version != STATE_VERSION)
+    if (json_unpack(state, "{s:i, s:o, s?s}", "version", &version, "volumes",
+                    &list, "drained", &drained) ||
+        version != STATE_VERSION || strlen(drained) >= sizeof vols->drained_by)
         e = bad_list(vols, "not a list of volumes of this version", why);
     json_array_foreach (list, i, one)
         e = e ? e : load_volume(vols, one, why);
+    if (!e)
+        memcpy(vols->drained_by, drained, strlen(drained) + 1);
     json_decref(state);
     return e;
 }

@@ -151,12 +151,16 @@ static void bring(struct volume *v)
         volume_set_state(v, VOLUME_OFFLINE, diag_text(&why, e));
 }
 
-static void start_all(struct volumes *vols)
+void volumes_start_shared(struct volumes *vols)
 {
     list_for_each (l, &vols->list) {
         struct volume *v = container_of(l, struct volume, link);
 
-        if (v->shared && v->state == VOLUME_OFFLINE)
+        if (!v->shared || v->state != VOLUME_OFFLINE)
+            continue;
+        if (*vols->drained_by)
+            volume_maintain(v);
+        else
             volumes_start_or_blame(v);
     }
 }
@@ -184,7 +188,7 @@ void volumes_reconcile(struct volumes *vols)
         else
             bring(v);
     }
-    start_all(vols);
+    volumes_start_shared(vols);
     e = volumes_save(vols, &why);
     if (!e)
         e = cluster_save(vols->args.cluster, &why);
@@ -222,7 +226,9 @@ enum err volumes_add_shared(struct volumes *vols, const char *url,
     v = take(vols, &entry);
     if (!v)
         return diag_fail(why, E_NOMEM, "%s: out of memory", url);
-    if (v->state != VOLUME_DIRECT) {
+    if (*vols->drained_by) {
+        volume_maintain(v);
+    } else if (v->state != VOLUME_DIRECT) {
         e = volume_start(v, why);
         volume_set_state(v, e ? VOLUME_OFFLINE : VOLUME_DIRECT,
                          e ? diag_text(why, e) : "");
