@@ -438,6 +438,8 @@ enum err cluster_open(const struct cluster_args *args,
     if (!e)
         e = workers_start(&cold, &c->cold);
     if (!e)
+        e = cluster_agents_start(c);
+    if (!e)
         e = errands_new(&errands, &c->errands);
     if (e) {
         cluster_close(c);
@@ -515,6 +517,7 @@ void cluster_quit(struct cluster *c)
 {
     cluster_run(c, begin_to_quit, c);
     errands_quit(c->errands);
+    cluster_agents_stop(c);
 }
 
 static bool has_left(void *arg)
@@ -540,6 +543,7 @@ void cluster_close(struct cluster *c)
 {
     if (!c)
         return;
+    cluster_agents_stop(c); /* of a start that failed */
     cluster_run(c, leave, c);
     if (!cluster_wait(c, has_left, c))
         log_warning("corosync does not take our goodbye: the others will miss "

@@ -3,6 +3,7 @@
  *
  *   cluster.c       birth and death; the wire's two channels
  *   cluster_view.c  what membership says: views, notices, who is fenced where
+ *   cluster_agent.c runs the fence agent       agent.h  … which is a program
  *   seat.h          a volume of the cluster: its guard, its link, and its
  *                   coordinator while that is here
  *   guard.h         may a LUN be written, who coordinates
@@ -61,7 +62,8 @@ MUST_CHECK enum err cluster_open(const struct cluster_args *args,
 MUST_CHECK enum err cluster_join(struct cluster *c, bool drained,
                                  struct diag *why);
 /* The operator ends this host's part: what waits for a coordinator is given up
- * soon, if there is none; other hosts are asked and answered nothing any more.
+ * soon, if there is none; other hosts are asked and answered nothing any more,
+ * nor switched off.
  * Context: as above. */
 void cluster_quit(struct cluster *c);
 /* Leave, with a goodbye.  Context: as above; all seats are closed. */

@@ -56,6 +56,13 @@ struct cluster {
     struct errands *errands;
     uint64_t garbage; /* messages that were none */
 
+    struct workers *agents;
+    atomic_bool agents_stop;
+    struct {
+        bool running;
+        uint64_t not_before_ns; /* one that failed is not tried at once */
+    } agent[LM_NODES_MAX + 1];
+
     struct list seats;
     unsigned told; /* of the table, in this view: table_say_known()'s cursor */
     bool telling;
@@ -142,6 +149,16 @@ void cluster_tell_table(struct cluster *c);
 void cluster_tell_drain(struct cluster *c);
 /* The view as the guard of that seat is to see it. */
 void cluster_tell_view(struct cluster *c, struct seat *s);
+
+/* -- cluster_agent.c ------------------------------------------------------- */
+
+/* Switch the host of that run off, by the fence agent: all guards hear
+ * guard_on_agent().  False: there is none, or this is not the time: no quorum,
+ * it is a member still, or the agent has just failed. */
+bool cluster_run_agent(struct cluster *c, struct lm_run run, const char *host);
+MUST_CHECK enum err cluster_agents_start(struct cluster *c);
+/* What runs is killed.  Context: blocks; not the loop. */
+void cluster_agents_stop(struct cluster *c);
 
 /* -- seat.c ---------------------------------------------------------------- */
 void seat_on_beat(struct seat *s);

@@ -8,10 +8,14 @@
 #include <ini.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { SPIN_AUTO_US = 50 }; /* longer than a wake-up costs */
+enum {
+    SPIN_AUTO_US = 50,     /* longer than a wake-up costs */
+    SECTION_BYTES_MAX = 48 /* inih cuts off what is longer */
+};
 
 struct parse {
     const char *path;
@@ -50,12 +54,17 @@ static bool set_text(const struct key *key, struct parse *p, const char *value)
 }
 
 /* A name appears in file names and on the LUN: letters, digits, . _ - */
-static bool set_name(const struct key *key, struct parse *p, const char *value)
+static bool is_name(const char *text)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
-    if (value[strspn(value, allowed)] || *value == '.' || *value == '-')
+    return !text[strspn(text, allowed)] && *text != '.' && *text != '-';
+}
+
+static bool set_name(const struct key *key, struct parse *p, const char *value)
+{
+    if (!is_name(value))
         return refuse(p, "may have letters, digits and . _ - only");
     return set_text(key, p, value);
 }
@@ -150,6 +159,21 @@ static bool set_membership(const struct key *key, struct parse *p,
     return true;
 }
 
+/* When a host is to be fenced it is too late to find that it is not there. */
+static bool set_program(const struct key *key, struct parse *p,
+                        const char *value)
+{
+    struct stat st;
+
+    if (!set_path(key, p, value))
+        return false;
+    if (stat(value, &st))
+        return refuse(p, strerror(errno));
+    if (!S_ISREG(st.st_mode) || access(value, X_OK))
+        return refuse(p, "is no program that can be run");
+    return true;
+}
+
 static bool is_any_address(const struct address *a)
 {
     return a->any.sa_family == AF_INET6
@@ -193,6 +217,7 @@ static const struct key keys[] = {
     {"cluster", "membership",   FIELD(corosync),     set_membership},
     {"cluster", "listen",       FIELD(listen),       set_address   },
     {"cluster", "key",          FIELD(key),          set_path      },
+    {"cluster", "fence_agent",  FIELD(fence_agent),  set_program   },
 };
 /* clang-format on */
 
@@ -212,6 +237,80 @@ static const struct key *find_key(const char *section, const char *name,
     return NULL;
 }
 
+/* -- [fence], [fence NODE] ------------------------------------------------- */
+
+static const char fence_section[] = "fence";
+
+/* Of a section for the fence agent: the node, "" for all; NULL: it is none. */
+static const char *fence_node(const char *section)
+{
+    size_t len = sizeof fence_section - 1;
+
+    if (strncmp(section, fence_section, len) ||
+        (section[len] && section[len] != ' '))
+        return NULL;
+    section += len;
+    return section + strspn(section, " ");
+}
+
+static bool is_given(const struct config *config, const char *node,
+                     const char *name)
+{
+    for (unsigned i = 0; i < config->fence_count; i++)
+        if (!strcmp(config->fence[i].node, node) &&
+            !strcmp(config->fence[i].name, name))
+            return true;
+    return false;
+}
+
+/* What it means knows the agent; but it is one line, and "action" is ours. */
+static bool parse_fence(struct parse *p, const char *section, const char *node,
+                        const char *name, const char *value)
+{
+    struct config *config = p->config;
+    struct config_fence *to = &config->fence[config->fence_count];
+
+    if (strlen(section) > SECTION_BYTES_MAX)
+        return refuse(p, "the name of its section is too long: use the node's "
+                         "number");
+    if (*section && section[sizeof fence_section - 1] && !is_name(node))
+        return refuse(p, "stands in no section of a node: [fence NAME], or "
+                         "its number");
+    if (!is_name(name) || strlen(name) >= sizeof to->name)
+        return refuse(p, "is no name of an option");
+    if (!strcmp(name, "action"))
+        return refuse(p, "is said by Lunar: off");
+    if (!*node && (!strcmp(name, "plug") || !strcmp(name, "port")))
+        return refuse(p, "is of one node: it belongs below [fence NODE]");
+    if (!*value || strlen(value) >= sizeof to->value)
+        return refuse(p, "must not be empty, or as long as this");
+    if (is_given(config, node, name))
+        return refuse(p, "is given twice");
+    if (config->fence_count == CONFIG_FENCE_MAX)
+        return refuse(p, "there are too many options: 256 at most");
+    memcpy(to->node, node, strlen(node) + 1);
+    memcpy(to->name, name, strlen(name) + 1);
+    memcpy(to->value, value, strlen(value) + 1);
+    config->fence_count++;
+    return true;
+}
+
+/* The value may be a password: it is not repeated. */
+static bool take_fence(struct parse *p, const char *section, const char *node,
+                       const char *name, const char *value)
+{
+    char reason[sizeof p->reason];
+
+    if (parse_fence(p, section, node, name, value))
+        return true;
+    snprintf(reason, sizeof reason, "%.40s in [%.60s]: %s", name, section,
+             p->reason);
+    memcpy(p->reason, reason, sizeof reason);
+    return false;
+}
+
+/* -- the file -------------------------------------------------------------- */
+
 /* inih's callback: 0 makes ini_parse_string() return this line's number. */
 static int parse_key(void *arg, const char *section, const char *name,
                      const char *value)
@@ -219,17 +318,21 @@ static int parse_key(void *arg, const char *section, const char *name,
     struct parse *p = arg;
     bool section_known;
     const struct key *key = find_key(section, name, &section_known);
+    const char *node = fence_node(section);
     char reason[sizeof p->reason];
 
     if (p->failed)
         return 0;
     p->failed = true;
-    if (!*section)
+    if (node)
+        p->failed = !take_fence(p, section, node, name, value);
+    else if (!*section)
         snprintf(p->reason, sizeof p->reason,
                  "\"%.40s\" stands in no section: begin with [host]", name);
     else if (!section_known)
         snprintf(p->reason, sizeof p->reason,
-                 "no section [%.40s] is known: use [host] or [cluster]",
+                 "no section [%.40s] is known: use [host], [cluster] or "
+                 "[fence NODE]",
                  section);
     else if (!key)
         snprintf(p->reason, sizeof p->reason,
@@ -279,10 +382,37 @@ static int find_long_line(const char *text)
     return 0;
 }
 
+/* What several keys must agree on. */
+static enum err check_all(const char *path, const struct config *config,
+                          struct diag *why)
+{
+    size_t root = strlen(config->root);
+
+    if (config->corosync && !*config->listen)
+        return diag_fail(why, E_CONFIG,
+                         "%s: membership = corosync needs listen = "
+                         "ADDRESS:PORT in [cluster]: this host's own address "
+                         "in the network of the hosts, as 10.77.0.1:5678",
+                         path);
+    if (config->fence_count && !*config->fence_agent)
+        return diag_fail(why, E_CONFIG,
+                         "%s: [fence] needs fence_agent = PROGRAM in "
+                         "[cluster], as /usr/sbin/fence_ipmilan",
+                         path);
+    if (!strncmp(config->fence_agent, config->root, root) &&
+        config->fence_agent[root] == '/')
+        return diag_fail(why, E_CONFIG,
+                         "%s: fence_agent is below %s, which may wait for the "
+                         "very host that it is to fence",
+                         path, config->root);
+    return E_OK;
+}
+
 enum err config_parse(const char *path, const char *text,
                       struct config *ret_config, struct diag *why)
 {
     struct config config;
+    enum err e;
     struct parse p = {.path = path, .config = &config, .why = why};
     int line;
 
@@ -299,12 +429,9 @@ enum err config_parse(const char *path, const char *text,
                          p.failed ? p.reason
                                   : "not a [section], a key = value or a "
                                     "; comment");
-    if (config.corosync && !*config.listen)
-        return diag_fail(why, E_CONFIG,
-                         "%s: membership = corosync needs listen = "
-                         "ADDRESS:PORT in [cluster]: this host's own address "
-                         "in the network of the hosts, as 10.77.0.1:5678",
-                         path);
+    e = check_all(path, &config, why);
+    if (e)
+        return e;
     *ret_config = config;
     return E_OK;
 }

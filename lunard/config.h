@@ -1,5 +1,6 @@
 /* lunard/config.h - what the administrator wrote into lunar.conf, checked.
- * Reads one file; starts nothing and looks at nothing else.
+ * Reads one file; starts nothing, and looks at nothing else but whether a fence
+ * agent is there.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_LUNARD_CONFIG_H
 #define LUNAR_LUNARD_CONFIG_H
@@ -13,7 +14,17 @@
 enum {
     CONFIG_NAME_BYTES = 64,  /* a host name, with its zero */
     CONFIG_PATH_BYTES = 256, /* room for what is appended to it */
-    CONFIG_REACTORS_MAX = 64
+    CONFIG_REACTORS_MAX = 64,
+    CONFIG_FENCE_MAX = 256, /* options: 64 nodes, and four for each */
+    CONFIG_OPTION_BYTES = 32,
+    CONFIG_VALUE_BYTES = 200 /* no line is longer */
+};
+
+/* A line below [fence] or [fence NODE]: for the fence agent, as it is. */
+struct config_fence {
+    char node[CONFIG_NAME_BYTES]; /* name or number; "": of all */
+    char name[CONFIG_OPTION_BYTES];
+    char value[CONFIG_VALUE_BYTES];
 };
 
 /* docs/man/lunar.conf.5 has a paragraph for each. */
@@ -28,9 +39,12 @@ struct config {
     unsigned spin_us;                     /* poll this long before sleeping */
     bool lock_memory;
     char cluster_name[CONFIG_NAME_BYTES];
-    bool corosync;                   /* else this host is alone */
-    char listen[ADDRESS_TEXT_BYTES]; /* where hosts reach us; "": nowhere */
-    char key[CONFIG_PATH_BYTES];     /* file of the cluster's secret */
+    bool corosync;                       /* else this host is alone */
+    char listen[ADDRESS_TEXT_BYTES];     /* where hosts reach us; "": nowhere */
+    char key[CONFIG_PATH_BYTES];         /* file of the cluster's secret */
+    char fence_agent[CONFIG_PATH_BYTES]; /* a program; "": there is none */
+    struct config_fence fence[CONFIG_FENCE_MAX];
+    unsigned fence_count;
 };
 
 /* The values that a key has if it is not in the file. */

@@ -177,10 +177,19 @@ static void on_keys(struct ask *a, enum lun_answer answer_is)
     answer(a, TAKEOVER_EV_KEYS_READ, answer_is);
 }
 
+/* Who is to be fenced is named to an agent. */
+static void learn_hosts(struct guard *g, const struct node_blocks *blocks)
+{
+    for (uint32_t i = 0; i < LM_NODES_MAX; i++)
+        memcpy(g->hosts[i], blocks->node[i].host, sizeof g->hosts[i]);
+}
+
 static void on_blocks(struct guard *g, uint32_t ticket,
                       enum lun_answer answer_is,
                       const struct node_blocks *blocks, uint64_t super_epoch)
 {
+    if (answer_is == LUN_OK)
+        learn_hosts(g, blocks);
     guard_takeover(g, &(struct takeover_event){.kind = TAKEOVER_EV_BLOCKS_READ,
                                                .ticket = ticket,
                                                .answer = answer_is,
@@ -306,6 +315,7 @@ static void tell_alarm(struct guard *g, const struct takeover_effect *fx)
     char text[160];
 
     snprintf(text, sizeof text, "%s", fx->why);
+    g->undead = fx->run;
     if (fx->run.node)
         snprintf(text, sizeof text,
                  "%s  Switch node %u off, then \"lunar confirm-dead %u\"",
@@ -496,6 +506,9 @@ void guard_on_beat(struct guard *g)
     if (is_lost(g) && !g->told_lost)
         guard_tell_path(g);
     guard_fence_beat(g);
+    if (g->takeover.state == TAKEOVER_AWAIT_DEAD && g->undead.node)
+        (void)g->args.ops->agent(g->args.user, g->undead,
+                                 g->hosts[g->undead.node - 1]);
     if (g->nexus.state == NEXUS_ASKING)
         guard_ask_consent(g);
     else if (g->nexus.state == NEXUS_UNRESERVED) /* is it still? */
@@ -562,6 +575,14 @@ void guard_confirm_dead(struct guard *g, struct lm_run run)
 struct lm_run guard_unmet(const struct guard *g)
 {
     return g->takeover.unmet;
+}
+
+void guard_on_agent(struct guard *g, struct lm_run run, bool off)
+{
+    guard_fence_on_agent(g, run, off);
+    if (off)
+        guard_takeover(g, &(struct takeover_event){
+                              .kind = TAKEOVER_EV_CONFIRMED_DEAD, .run = run});
 }
 
 struct lm_run guard_coordinator(const struct guard *g)

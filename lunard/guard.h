@@ -52,6 +52,10 @@ struct guard_ops {
     void (*won)(void *user, uint64_t view_id);
     /* An operator is needed; *text to be shown until it changes, "": no more.*/
     void (*alarm)(void *user, const char *text);
+    /* The LUN cannot keep that run out, or it is not known to be off: have a
+     * fence agent switch its host off; `host`: what it is called, "" if that is
+     * not known.  guard_on_agent() follows.  False: not now, or never. */
+    bool (*agent)(void *user, struct lm_run run, const char *host);
     /* This run is fenced: it ends, at once (I11). */
     void (*over)(void *user, const char *why);
 };
@@ -103,6 +107,9 @@ void guard_on_failed(struct guard *g);
 void guard_on_won(struct guard *g, uint64_t view_id);
 /* Fenced on another volume, or expelled: no I/O from now on. */
 void guard_on_fenced(struct guard *g);
+
+/* The fence agent has ended.  Off: as guard_confirm_dead(). */
+void guard_on_agent(struct guard *g, struct lm_run run, bool off);
 
 /* -- orders of the administrator ------------------------------------------- */
 

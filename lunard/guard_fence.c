@@ -100,6 +100,14 @@ static void ask(struct fence_job *job, const struct fence_effect *fx,
     guard_ask(job->guard, a);
 }
 
+static bool ask_agent(const struct fence_job *job)
+{
+    struct guard *g = job->guard;
+    struct lm_run run = job->core.args.target.run;
+
+    return g->args.ops->agent(g->args.user, run, g->hosts[run.node - 1]);
+}
+
 /* An answer that needs no LUN, but later: not from inside the question. */
 static void run_agent_ended(struct task *task)
 {
@@ -126,6 +134,13 @@ static void later(struct fence_job *job, const struct fence_effect *fx,
     loop_post(job->guard->args.loop, &job->task);
 }
 
+static void run_agent(struct fence_job *job, const struct fence_effect *fx)
+{
+    job->agent_asked = ask_agent(job);
+    if (!job->agent_asked)
+        later(job, fx, run_agent_ended);
+}
+
 static void raise_alarm(struct fence_job *job)
 {
     struct guard *g = job->guard;
@@ -133,9 +148,10 @@ static void raise_alarm(struct fence_job *job)
     char text[160];
 
     snprintf(text, sizeof text,
-             "node %u cannot be fenced by the LUN: switch it off, then say "
+             "node %u cannot be fenced by the LUN%s: switch it off, then say "
              "\"lunar confirm-dead %u\"",
-             run.node, run.node);
+             run.node, job->agent_asked ? ", nor by the fence agent" : "",
+             run.node);
     g->alarmed = true;
     g->args.ops->alarm(g->args.user, text);
 }
@@ -187,7 +203,7 @@ static void carry_out(struct fence_job *job, const struct fence_effect *fx)
         guard_takeover(
             g, &(struct takeover_event){.kind = TAKEOVER_EV_UNRESERVED});
         break;
-    case FENCE_DO_RUN_AGENT: later(job, fx, run_agent_ended); break;
+    case FENCE_DO_RUN_AGENT: run_agent(job, fx); break;
     case FENCE_DO_ALARM: raise_alarm(job); break;
     case FENCE_DO_TELL_DONE: end(job, TAKEOVER_EV_TARGET_FENCED); break;
     case FENCE_DO_TELL_ABANDONED: end(job, TAKEOVER_EV_FENCE_ABANDONED); break;
@@ -297,10 +313,40 @@ static bool is_unreserved(const struct fence_job *job, const void *arg)
     return job->core.state == FENCE_UNRESERVED;
 }
 
+static bool is_with_agent(const struct fence_job *job, const void *arg)
+{
+    return job->core.state == FENCE_AGENT && is_of(job, arg);
+}
+
+void guard_fence_on_agent(struct guard *g, struct lm_run run, bool off)
+{
+    struct list *node = g->fences.next;
+
+    if (off) {
+        guard_fence_confirm_dead(g, run);
+        return;
+    }
+    while (node != &g->fences && !g->over) {
+        struct fence_job *job = container_of(node, struct fence_job, node);
+
+        node = node->next;
+        if (is_with_agent(job, &run))
+            step(job, &(struct fence_event){.kind = FENCE_EV_AGENT_ENDED,
+                                            .ticket = job->core.ticket});
+    }
+}
+
 /* A fence that found the LUN unreserved looks again now and then: it may have
- * been reserved by the time that the coordinator looked. */
+ * been reserved by the time that the coordinator looked.  And an agent that
+ * failed may be luckier. */
 void guard_fence_beat(struct guard *g)
 {
+    list_for_each (node, &g->fences) {
+        struct fence_job *job = container_of(node, struct fence_job, node);
+
+        if (job->core.state == FENCE_STUCK)
+            (void)ask_agent(job);
+    }
     tell_all(g, &(struct fence_event){.kind = FENCE_EV_RESERVED}, is_unreserved,
              NULL);
 }

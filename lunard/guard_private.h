@@ -55,6 +55,7 @@ struct fence_job {
     struct fence core;
     struct task task; /* an answer that needs no LUN */
     uint32_t ticket;
+    bool agent_asked;
 };
 
 /* The last message of its kind, and to which run of the node. */
@@ -98,7 +99,9 @@ struct guard {
     bool admitted;    /* the nexus was, once in this run */
     uint64_t idle_ns; /* since then nobody coordinates */
     struct guard_said said[LM_NODES_MAX + 1][GUARD_WORDS];
-    bool alarmed; /* an operator was called, and all is not well yet */
+    bool alarmed;         /* an operator was called, and all is not well yet */
+    struct lm_run undead; /* AWAIT_DEAD: who is asked for */
+    char hosts[LM_NODES_MAX][LM_HOST_NAME_MAX + 1]; /* as blocks say */
 };
 
 /* -- guard_lun.c ----------------------------------------------------------- */
@@ -139,6 +142,7 @@ void guard_fence_begin(struct guard *g, const struct lm_target *target);
 void guard_fence_tell(struct guard *g, enum fence_event_kind kind);
 void guard_fence_confirm_dead(struct guard *g, struct lm_run run);
 void guard_fence_beat(struct guard *g);
+void guard_fence_on_agent(struct guard *g, struct lm_run run, bool off);
 void guard_fences_end(struct guard *g);
 
 /* -- guard.c --------------------------------------------------------------- */

@@ -305,6 +305,13 @@ static void guard_alarms(void *user, const char *text)
     cluster_unlock(s->cluster);
 }
 
+static bool guard_asks_agent(void *user, struct lm_run run, const char *host)
+{
+    struct seat *s = user;
+
+    return cluster_run_agent(s->cluster, run, host);
+}
+
 static void guard_is_over(void *user, const char *why)
 {
     struct seat *s = user;
@@ -324,6 +331,7 @@ static const struct guard_ops ops = {
     .accuse = guard_accuses,
     .won = guard_has_won,
     .alarm = guard_alarms,
+    .agent = guard_asks_agent,
     .over = guard_is_over,
 };
 

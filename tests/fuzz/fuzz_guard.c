@@ -69,6 +69,13 @@ static void hear_text(void *user, const char *text)
     ASSERT(text);
 }
 
+static bool have_no_agent(void *user, struct lm_run run, const char *host)
+{
+    hear_of_run(user, run);
+    ASSERT(host);
+    return false;
+}
+
 static const struct guard_ops ops = {
     .open = open_database,
     .close = close_database,
@@ -81,6 +88,7 @@ static const struct guard_ops ops = {
     .accuse = hear_of_run,
     .won = hear_of_view,
     .alarm = hear_text,
+    .agent = have_no_agent,
     .over = hear_text,
 };
 

@@ -72,6 +72,22 @@ static void an_address_to_listen_at_has_one_spelling(void)
     CHECK_STR(config.listen, "[1111:2222:3333:4444:5555:6666:7777:8888]:65535");
 }
 
+static void options_of_a_fence_agent_are_taken_as_they_are(void)
+{
+    CHECK_OK(parse("[cluster]\nfence_agent = /bin/sh\n"
+                   "[fence]\nlogin = admin\npower_wait=3\n"
+                   "[fence h2]\nip = 10.0.0.2\n"
+                   "[fence 3]\nip = 10.0.0.3\nlogin = root=1\n"));
+    CHECK_STR(config.fence_agent, "/bin/sh");
+    CHECK_EQ(config.fence_count, 5);
+    CHECK_STR(config.fence[0].node, "");
+    CHECK_STR(config.fence[0].name, "login");
+    CHECK_STR(config.fence[2].node, "h2");
+    CHECK_STR(config.fence[2].value, "10.0.0.2");
+    CHECK_STR(config.fence[4].node, "3");
+    CHECK_STR(config.fence[4].value, "root=1");
+}
+
 /* Each of these is refused, with these words. */
 static const struct refused {
     const char *text, *reason;
@@ -111,11 +127,38 @@ static const struct refused {
     {"[host\n",                             "f.conf:1: not a [section]"     },
 };
 
+static const struct refused refused_fences[] = {
+    {"[cluster]\nfence_agent = fence\n",
+     "f.conf:2: fence_agent = fence: must be an absolute path"                                    },
+    {"[cluster]\nfence_agent = /none/x\n",
+     "f.conf:2: fence_agent = /none/x: No such file"                                              },
+    {"[cluster]\nfence_agent = /etc\n",                                  "is no program"          },
+    {"[cluster]\nfence_agent = /etc/group\n",                            "is no program"          },
+    {"[fence h2]\nip = 10.0.0.2\n",                                      "needs fence_agent ="    },
+    {"[fence]\nport = 2\n",                                              "below [fence NODE]"     },
+    {"[fence]\naction = on\n",
+     "f.conf:2: action in [fence]: is said by Lunar: off"                                         },
+    {"[fence h2]\nip = 1\nip = 2\n",
+     "f.conf:3: ip in [fence h2]: is given twice"                                                 },
+    {"[fence h2]\nip =\n",                                               "must not be empty"      },
+    {"[fence h/2]\nip = 1\n",                                            "in no section of a node"},
+    {"[fence h2]\ni p = 1\n",                                            "is no name of an option"},
+    {"[fences]\nip = 1\n",                                               "no section [fences]"    },
+    {"[fence a234567890123456789012345678901234567890123456]\nip = 1\n",
+     "use the node's number"                                                                      },
+    {"[host]\nroot = /bin\n[cluster]\nfence_agent = /bin/sh\n",
+     "fence_agent is below /bin"                                                                  },
+};
+
 static void what_is_not_known_is_refused_with_line_and_cure(void)
 {
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
         CHECK_ERR(parse(refused[i].text), E_CONFIG);
         CHECK_CONTAINS(why.text, refused[i].reason);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(refused_fences); i++) {
+        CHECK_ERR(parse(refused_fences[i].text), E_CONFIG);
+        CHECK_CONTAINS(why.text, refused_fences[i].reason);
     }
 }
 
@@ -163,6 +206,7 @@ static const struct test tests[] = {
     TEST(an_empty_file_gives_the_defaults),
     TEST(every_key_is_taken),
     TEST(an_address_to_listen_at_has_one_spelling),
+    TEST(options_of_a_fence_agent_are_taken_as_they_are),
     TEST(what_is_not_known_is_refused_with_line_and_cure),
     TEST(the_first_error_is_the_one_that_is_told),
     TEST(a_value_that_is_too_long_is_refused),
