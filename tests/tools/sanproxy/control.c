@@ -52,6 +52,11 @@ static void do_delay(const struct order *o)
     set_rule(o, (struct rule){.delay_ns = o->delay_ns});
 }
 
+static void do_refuse(const struct order *o)
+{
+    set_rule(o, (struct rule){.refuse = true});
+}
+
 static void do_release(const struct order *o)
 {
     set_rule(o, (struct rule){0});
@@ -83,6 +88,7 @@ static const struct verb {
 } verbs[] = {
     {"hold",    "hold HOST [CLASS]",       1, 2, false, do_hold   },
     {"delay",   "delay HOST TIME [CLASS]", 2, 3, true,  do_delay  },
+    {"refuse",  "refuse HOST [CLASS]",     1, 2, false, do_refuse },
     {"release", "release HOST [CLASS]",    1, 2, false, do_release},
     {"drop",    "drop HOST",               1, 1, false, do_drop   },
     {"pending", "pending [HOST]",          0, 1, false, do_pending},
@@ -112,7 +118,8 @@ static enum err parse_class(const char *text, enum pdu_class *ret_class,
             return E_OK;
         }
     return diag_fail(why, E_INVAL,
-                     "\"%s\": a class is read, write, flush, pr, tmf or other",
+                     "\"%s\": a class is read, write, flush, pr, preempt, tmf "
+                     "or other",
                      text);
 }
 
@@ -146,7 +153,7 @@ static enum err obey(struct proxy *p, char *line, struct buf *answer,
             verb = &verbs[i];
     if (!verb)
         return diag_fail(why, E_INVAL,
-                         "\"%s\": hold, delay, release, drop or "
+                         "\"%s\": hold, delay, refuse, release, drop or "
                          "pending",
                          n ? words[0] : "");
     if (n - 1 < verb->words_min || n - 1 > verb->words_max)

@@ -13,6 +13,7 @@
 
 enum {
     CHUNK_BYTES = 1 << 16,
+    NO_OPERATION_CODE = 0xff, /* vendor specific, and no vendor here has it */
     BACKLOG_MAX_BYTES = 4 << 20, /* of one direction: then it is not read */
 };
 #define NEVER UINT64_MAX
@@ -207,6 +208,13 @@ static void send_far(struct link *l, const uint8_t *pdu, size_t count)
         pdu_add32((uint8_t *)l->far.out.bytes + at, PDU_AT_CMDSN, -l->held_sns);
 }
 
+static bool is_refused(const struct link *l, const struct command *c)
+{
+    return c->what.class != PDU_TMF &&
+           (l->host->rules[c->what.class].refuse ||
+            l->proxy->hosts[0].rules[c->what.class].refuse);
+}
+
 /* A function names another command by the number that the target knows. */
 static void send_command(struct link *l, struct command *c, const uint8_t *pdu,
                          size_t count)
@@ -216,6 +224,8 @@ static void send_command(struct link *l, struct command *c, const uint8_t *pdu,
 
     c->sent_sn = be32_load(pdu + PDU_AT_CMDSN) - l->held_sns;
     send_far(l, pdu, count);
+    if (is_refused(l, c) && buf_ok(&l->far.out))
+        l->far.out.bytes[at + PDU_AT_CDB] = (char)NO_OPERATION_CODE;
     if (c->what.class == PDU_TMF && other && buf_ok(&l->far.out))
         be32_store(l->far.out.bytes + at + PDU_AT_REF_CMDSN, other->sent_sn);
 }

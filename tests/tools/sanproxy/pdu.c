@@ -5,11 +5,12 @@
 
 #include <string.h>
 
-enum { CDB_AT = 32, LENGTHS_BYTES = 8 };
+enum { LENGTHS_BYTES = 8 };
 
 static const char *const class_names[] = {
     [PDU_OTHER] = "other", [PDU_READ] = "read", [PDU_WRITE] = "write",
-    [PDU_FLUSH] = "flush", [PDU_PR] = "pr",     [PDU_TMF] = "tmf",
+    [PDU_FLUSH] = "flush", [PDU_PR] = "pr",     [PDU_PREEMPT] = "preempt",
+    [PDU_TMF] = "tmf",
 };
 
 const char *pdu_class_name(enum pdu_class c)
@@ -142,7 +143,7 @@ static const struct row {
     {0xae, PDU_WRITE, CDB12,    "WRITE_AND_VERIFY(12)" },
 };
 
-enum { PERSISTENT_RESERVE_OUT = 0x5f };
+enum { PERSISTENT_RESERVE_OUT = 0x5f, PREEMPT = 4, PREEMPT_AND_ABORT = 5 };
 
 static const char *pr_out_name(uint8_t action)
 {
@@ -199,7 +200,7 @@ static void find_range(const uint8_t *cdb, enum range range,
 
 struct pdu_task pdu_task(const uint8_t *header)
 {
-    const uint8_t *cdb = header + CDB_AT;
+    const uint8_t *cdb = header + PDU_AT_CDB;
     struct pdu_task task = {.name = "COMMAND", .opcode = cdb[0]};
 
     if (pdu_opcode(header) == PDU_TASK_MANAGEMENT) {
@@ -207,8 +208,12 @@ struct pdu_task pdu_task(const uint8_t *header)
         task.class = PDU_TMF;
         task.name = function_name(task.opcode);
     } else if (cdb[0] == PERSISTENT_RESERVE_OUT) {
-        task.class = PDU_PR;
-        task.name = pr_out_name(cdb[1] & 0x1f);
+        uint8_t action = cdb[1] & 0x1f;
+
+        task.class = action == PREEMPT || action == PREEMPT_AND_ABORT
+                         ? PDU_PREEMPT
+                         : PDU_PR;
+        task.name = pr_out_name(action);
     }
     for (size_t i = 0; task.class != PDU_TMF && i < ARRAY_LEN(rows); i++) {
         if (rows[i].opcode != cdb[0])

@@ -47,7 +47,8 @@ enum pdu_class {
     PDU_READ,
     PDU_WRITE, /* all that changes the medium */
     PDU_FLUSH,
-    PDU_PR, /* PERSISTENT RESERVE OUT, RESERVE, RELEASE */
+    PDU_PR,      /* PERSISTENT RESERVE OUT, RESERVE, RELEASE */
+    PDU_PREEMPT, /* … of it PREEMPT, PREEMPT AND ABORT */
     PDU_TMF,
     PDU_CLASSES
 };
@@ -93,7 +94,7 @@ static inline bool pdu_immediate(const uint8_t *header)
 struct pdu_task pdu_task(const uint8_t *header);
 
 /* 32-bit fields of a header, by their offset. */
-enum { PDU_AT_ITT = 16, PDU_AT_CMDSN = 24 };
+enum { PDU_AT_ITT = 16, PDU_AT_CMDSN = 24, PDU_AT_CDB = 32 };
 enum { PDU_AT_REF_ITT = 20, PDU_AT_REF_CMDSN = 32 }; /* of a function */
 enum { PDU_AT_EXPCMDSN = 28, PDU_AT_MAXCMDSN = 32 }; /* from a target */
 

@@ -29,6 +29,7 @@ enum { HOSTS_MAX = 32, HOST_NAME_BYTES = 16 };
 /* What happens to commands of one class from now on. */
 struct rule {
     bool hold;         /* until released */
+    bool refuse;       /* the target is not told what it is, and says so */
     uint64_t delay_ns; /* 0: not */
 };
 
@@ -80,11 +81,12 @@ void proxy_list(struct proxy *p, const struct host *host, struct buf *text);
 /* Listen on a UNIX socket.  Lines:
  *   hold HOST [CLASS]         commands stay here from now on
  *   delay HOST TIME [CLASS]   … for so long: 50ms, 2s
+ *   refuse HOST [CLASS]       the target answers INVALID COMMAND OPERATION CODE
  *   release HOST [CLASS]      rules end, and what was held goes on, in order
  *   drop HOST                 its connections end, the target's do not
  *   pending [HOST]            what has no answer yet
- * HOST is h1…, or all; CLASS is read, write, flush, pr, tmf or other.  The
- * answer ends with a line "ok" or "error: why". */
+ * HOST is h1…, or all; CLASS is read, write, flush, pr, preempt, tmf or
+ * other.  The answer ends with a line "ok" or "error: why". */
 MUST_CHECK enum err control_open(struct proxy *p, const char *path,
                                  struct diag *why);
 
