@@ -2,9 +2,11 @@
  * No digit of a key is ever in a message.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/cluster_key.h"
+#include "base/endian.h"
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -19,6 +21,16 @@ enum {
 void cluster_key_fini(struct cluster_key *key)
 {
     explicit_bzero(key, sizeof *key);
+}
+
+uint64_t cluster_key_tag(const struct cluster_key *key)
+{
+    static const uint8_t of[] = "lunar cluster key";
+    uint8_t mac[EVP_MAX_MD_SIZE] = {0};
+
+    ASSERT(HMAC(EVP_sha256(), key->bytes, sizeof key->bytes, of, sizeof of, mac,
+                NULL));
+    return le64_load(mac);
 }
 
 static int hex_digit(char c)

@@ -34,6 +34,10 @@ MUST_CHECK enum err cluster_key_load(const char *path,
  * Errors: E_EXIST - there is one already; E_IO …  Context: blocks. */
 MUST_CHECK enum err cluster_key_generate(const char *path, struct diag *why);
 
+/* A number that equal keys have in common, and different ones do not; it tells
+ * nothing of the key and may be known to everybody. */
+uint64_t cluster_key_tag(const struct cluster_key *key);
+
 /* Forget a key. */
 void cluster_key_fini(struct cluster_key *key);
 

@@ -40,6 +40,7 @@ struct member_id {
     char name[MEMBER_NAME_BYTES];
     char address[MEMBER_ADDRESS_BYTES]; /* where its wire listens */
     uint16_t version_min, version_max;  /* of the protocol between hosts */
+    uint64_t key; /* the tag of its cluster key: who has another stays out */
 };
 
 /* An incarnation that left without a word. */

@@ -177,10 +177,22 @@ static bool versions_meet(const struct member_view *view,
     return true;
 }
 
+/* Whom that one cannot speak to over the wire: it would take the others for
+ * silent, and accuse them.  NULL: nobody. */
+static const struct member_id *other_key(const struct member_core *core,
+                                         const struct member_id *id)
+{
+    for (unsigned i = 0; i < core->view.member_count; i++)
+        if (core->view.members[i].key != id->key)
+            return &core->view.members[i];
+    return NULL;
+}
+
 /* May that one be in a view beside those who are known?  Else says why not. */
 static bool may_enter(struct member_core *core, const struct member_id *id,
                       char ret_why[MEMBER_REFUSE_BYTES])
 {
+    const struct member_id *other;
     unsigned unsettled = 0;
 
     for (unsigned i = 0; i < core->table.count; i++) {
@@ -213,6 +225,14 @@ static bool may_enter(struct member_core *core, const struct member_id *id,
                  "%u earlier incarnations of node %u are not fenced: see to "
                  "that first",
                  unsettled, id->node);
+        return false;
+    }
+    other = core->state == CORE_IN ? other_key(core, id) : NULL;
+    if (other) {
+        snprintf(ret_why, MEMBER_REFUSE_BYTES,
+                 "its cluster key is not that of host %s: copy that one's "
+                 "cluster.key to it",
+                 other->name);
         return false;
     }
     if (core->state == CORE_IN && !versions_meet(&core->view, id)) {

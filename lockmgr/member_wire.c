@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { WIRE_VERSION = 1, FLAG_IN_VIEW = 1 };
+enum { WIRE_VERSION = 2, FLAG_IN_VIEW = 1 };
 static const char magic[4] = "LNMB";
 
 static const char *name_of(const char *const *names, size_t count, unsigned i)
@@ -119,6 +119,7 @@ static void put_table(struct writer *w, const struct member_table *t)
         put_number(w, r->member, 1);
         put_number(w, r->id.version_min, 2);
         put_number(w, r->id.version_max, 2);
+        put_number(w, r->id.key, 8);
         put(w, r->id.host, UUID_BYTES);
         put_text(w, r->id.name, 1);
         put_text(w, r->id.address, 1);
@@ -258,6 +259,7 @@ static void take_record(struct reader *r, struct member_record *ret_record)
     member = take_number(r, 1);
     id->version_min = (uint16_t)take_number(r, 2);
     id->version_max = (uint16_t)take_number(r, 2);
+    id->key = take_number(r, 8);
     host = take(r, UUID_BYTES);
     if (host)
         memcpy(id->host, host, UUID_BYTES);

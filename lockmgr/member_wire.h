@@ -93,7 +93,7 @@ struct member_message {
 enum {
     MEMBER_HEADER_BYTES = 40,
     MEMBER_RECORD_BYTES_MAX =
-        40 + MEMBER_NAME_BYTES + MEMBER_ADDRESS_BYTES, /* on the wire */
+        48 + MEMBER_NAME_BYTES + MEMBER_ADDRESS_BYTES, /* on the wire */
     /* the longest of all messages: a DATA, or a whole table */
     MEMBER_WIRE_BYTES_MAX = MEMBER_HEADER_BYTES + MEMBER_MESSAGE_BYTES_MAX
 };

@@ -353,7 +353,8 @@ static void begin(void *arg)
         .ear = &c->member_ear,
         .me = {.incarnation = c->args.incarnation,
                .version_min = 1,
-               .version_max = 1},
+               .version_max = 1,
+               .key = cluster_key_tag(&c->key)},
         .cluster = config->cluster_name,
     };
 

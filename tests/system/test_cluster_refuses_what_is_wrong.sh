@@ -36,6 +36,11 @@ step "a key that others can read"
 install -m 644 "$dir/key" "$etc/cluster.key"
 refused "cluster.key"
 
+step "another key than that of the others"
+rm "$etc/cluster.key"
+on h3 lunar cluster key >/dev/null
+refused "its cluster key is not that of host h"
+
 step "an address that is not this host's"
 install -m 600 "$dir/key" "$etc/cluster.key"
 sed -i 's/^listen.*/listen = 10.99.0.1:5678/' "$etc/lunar.conf"
