@@ -474,6 +474,11 @@ static struct process *process_new(struct model *m, uint32_t host)
     return p;
 }
 
+void model_set_key(struct model *m, uint64_t key)
+{
+    m->key = key;
+}
+
 void model_start_as(struct model *m, uint32_t host, uint64_t incarnation,
                     uint8_t installation)
 {
@@ -482,7 +487,8 @@ void model_start_as(struct model *m, uint32_t host, uint64_t incarnation,
         .me = {.node = host,
                .incarnation = incarnation,
                .version_min = 1,
-               .version_max = 1},
+               .version_max = 1,
+               .key = m->key},
         .pid = p->p.pid,
         .suspect_ticks = MODEL_SUSPECT_TICKS,
     };

@@ -28,7 +28,8 @@ uint64_t model_random(struct model *m, uint64_t below);
 void model_two_node(struct model *m);
 
 /* -- the world; hosts are 1… ----------------------------------------------- */
-void model_start(struct model *m, uint32_t host); /* a new incarnation */
+void model_start(struct model *m, uint32_t host);  /* a new incarnation */
+void model_set_key(struct model *m, uint64_t key); /* of who starts next */
 void model_start_as(struct model *m, uint32_t host, uint64_t incarnation,
                     uint8_t installation);
 void model_kill(struct model *m, uint32_t host);

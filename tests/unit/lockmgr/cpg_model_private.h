@@ -52,6 +52,7 @@ struct model {
     unsigned parts;
     struct member_ring ring[MODEL_HOSTS_MAX + 1];
     uint64_t ring_seq, incarnations;
+    uint64_t key; /* of who starts from now on */
     unsigned events;
     struct process *processes[PROCESSES_MAX];
     unsigned process_count;

@@ -292,6 +292,22 @@ static void a_node_number_belongs_to_one_host(void)
     check_and_free(m);
 }
 
+/* It would take those for silent with whom it cannot speak. */
+static void who_has_another_key_stays_out(void)
+{
+    struct model *m = cluster(2);
+
+    model_kill(m, 2);
+    model_settle(m);
+    model_set_key(m, 7);
+    model_start(m, 2);
+    model_settle(m);
+    CHECK_EQ(model_core(m, 2)->end, MEMBER_REFUSED);
+    CHECK_CONTAINS(model_why(m, 2), "its cluster key is not that of host h1");
+    CHECK_STR(model_view(m, 1), "quorate 1 | missing 2");
+    check_and_free(m);
+}
+
 static void an_incarnation_is_not_used_twice(void)
 {
     struct model *m = cluster(2);
@@ -573,6 +589,7 @@ static const struct test tests[] = {
     TEST(a_ring_that_stands_still_accuses_nobody),
     TEST(a_newer_incarnation_replaces_the_older),
     TEST(a_node_number_belongs_to_one_host),
+    TEST(who_has_another_key_stays_out),
     TEST(an_incarnation_is_not_used_twice),
     TEST(a_ghost_is_no_member_and_stops_nobody),
     TEST(a_cluster_starts_beside_a_ghost),
