@@ -125,7 +125,7 @@ struct lun_ear {
     void (*attention)(struct lun_ear *ear);
 };
 
-/* All four: of a shared LUN, on its session's loop. */
+/* All of these: of a shared LUN, on its session's loop. */
 
 /* Log in for the first time: the ear hears nothing before. */
 void lun_start(struct lun *lun);
@@ -134,6 +134,12 @@ void lun_hold(struct lun *lun);
 void lun_carry(struct lun *lun);
 /* With this error, until it is held or carries again. */
 void lun_fail(struct lun *lun, enum err e);
+/* End the session, if there is one: what is out has no answer, `lost` follows,
+ * and another is tried for.  To be held or to fail first. */
+void lun_drop(struct lun *lun);
+/* How long the target has owed a word, while there is a session: nothing that
+ * was asked is answered, nor anything else heard.  0: it owes none. */
+uint64_t lun_silent_ms(struct lun *lun);
 
 /* -- single commands, among them persistent reservations (SPC-4 5.13) ------ */
 enum lun_pr_op {

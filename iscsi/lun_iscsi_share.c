@@ -72,6 +72,39 @@ void lun_fail(struct lun *lun, enum err e)
     commands_fail(s, e);
 }
 
+void lun_drop(struct lun *lun)
+{
+    struct session *s = shared_session(lun);
+
+    if (s->is_up)
+        session_lose(s, "given up: the target is silent");
+}
+
+/* When the oldest question went out that has no answer; 0: none. */
+static uint64_t asked_ns(const struct session *s)
+{
+    uint64_t since = s->pr ? s->pr_since_ns : UINT64_MAX;
+
+    if (s->nop_ns)
+        since = min_u64(since, s->nop_ns);
+    list_for_each (node, &s->in_flight)
+        since =
+            min_u64(since, container_of(node, struct slot, link)->issued_ns);
+    return since == UINT64_MAX ? 0 : since;
+}
+
+uint64_t lun_silent_ms(struct lun *lun)
+{
+    struct session *s = shared_session(lun);
+    uint64_t since = s->is_up ? asked_ns(s) : 0;
+    uint64_t now = session_now(s);
+
+    if (!since)
+        return 0;
+    since = max_u64(since, s->heard_ns);
+    return now > since ? (now - since) / NS_PER_MS : 0;
+}
+
 /* -- the ear --------------------------------------------------------------- */
 
 void share_up(struct session *s)
