@@ -59,6 +59,17 @@ uint64_t nexus_key(const struct nexus *nexus)
     return lm_key_make(nexus->args.cluster, nexus->args.me, nexus->args.turn);
 }
 
+uint64_t nexus_key_in_use(const struct nexus *nexus)
+{
+    return nexus->gave_up_key ? 0 : nexus_key(nexus);
+}
+
+bool nexus_wants_fence(const struct nexus *nexus)
+{
+    return nexus->state == NEXUS_RETIRED && nexus->gave_up_key &&
+           !nexus->redirected;
+}
+
 /* -- steps ----------------------------------------------------------------- */
 
 static struct nexus_effect *tell(struct nexus *n, struct nexus_effects *fx,
@@ -191,6 +202,7 @@ static void on_reservation(struct nexus *n, const struct nexus_event *ev,
     } else {
         n->state = NEXUS_OPEN;
         n->ticket++;
+        n->redirected = false;
         tell(n, fx, NEXUS_DO_OPEN);
     }
 }
@@ -236,9 +248,11 @@ static void on_consent(struct nexus *n, const struct nexus_event *ev,
 {
     if (ev->turn <= n->args.turn || ev->turn > LM_TURN_MAX)
         return; /* told twice, or no turn */
+    if (n->state == NEXUS_RETIRED)
+        return; /* of an earlier question: this key is to be fenced first */
     n->args.turn = ev->turn;
     n->registered = n->gave_up_key = false;
-    if (n->state != NEXUS_DOWN && n->state != NEXUS_RETIRED)
+    if (n->state != NEXUS_DOWN)
         ask(n, fx, NEXUS_REGISTERING, NEXUS_DO_REGISTER);
 }
 
@@ -248,6 +262,8 @@ static void on_retire(struct nexus *n, struct nexus_effects *fx)
 {
     enter(n, fx, NEXUS_RETIRED);
     n->gave_up_key = true;
+    if (nexus_wants_fence(n))
+        tell(n, fx, NEXUS_DO_ASK_FENCE)->key = nexus_key(n);
 }
 
 static void on_repaired(struct nexus *n, struct nexus_effects *fx)
@@ -258,6 +274,20 @@ static void on_repaired(struct nexus *n, struct nexus_effects *fx)
         ask_consent(n, fx);
     else
         begin(n, fx);
+}
+
+static void on_trouble(struct nexus *n, struct nexus_effects *fx);
+
+/* Asked for, or not: whoever resigned without releasing its claim is fenced in
+ * this way, too. */
+static void on_path_fenced(struct nexus *n, const struct nexus_event *ev,
+                           struct nexus_effects *fx)
+{
+    if (ev->turn < n->args.turn || n->redirected)
+        return; /* of a key before this one, or told twice */
+    on_trouble(n, fx);
+    n->redirected = true;
+    tell(n, fx, NEXUS_DO_REDIRECT);
 }
 
 /* Of an earlier question, or of none. */
@@ -342,6 +372,7 @@ void nexus_step(struct nexus *nexus, const struct nexus_event *event,
     case NEXUS_EV_CONSENTED: on_consent(nexus, event, ret_effects); break;
     case NEXUS_EV_RESERVED: on_reserved(nexus, ret_effects); break;
     case NEXUS_EV_RETIRE: on_retire(nexus, ret_effects); break;
+    case NEXUS_EV_PATH_FENCED: on_path_fenced(nexus, event, ret_effects); break;
     case NEXUS_EV_REPAIRED: on_repaired(nexus, ret_effects); break;
     case NEXUS_EV_FENCED_ELSEWHERE: end_run(nexus, ret_effects); break;
     case NEXUS_EVENT_COUNT: ASSERT(false); break;

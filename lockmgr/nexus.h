@@ -19,6 +19,12 @@
  * the blocks.  (A fencer that reset the LUN is not stopped by the name that its
  * victim wrote and cannot act upon any more.)
  *
+ * The path fence (I13): a node that has I/O out and hears nothing of the LUN
+ * gives its key up (RETIRE) and has the coordinator fence it, up to this turn.
+ * Only when that is done (PATH_FENCED) can nothing land any more that was sent,
+ * and its I/O goes by way of the coordinator (DO_REDIRECT).  The path is back
+ * (REPAIRED): a new key, by consent, and all steps anew; with DO_OPEN it ends.
+ *
  *            UP              REGISTERED          BLOCKS_READ
  *   DOWN ──────> REGISTERING ─────────> READING ─┬─> (WRITING) ─> CHECKING
  *     ^                ^ listed                  │ named          │     │none
@@ -44,7 +50,7 @@
     X(NEXUS_LOOKING,     "stopped; READ KEYS is on its way")                   \
     X(NEXUS_PEEKING,     "key gone; node blocks are tried unregistered")       \
     X(NEXUS_ASKING,      "key gone, not named: the coordinator is asked")      \
-    X(NEXUS_RETIRED,     "key given up by myself: redirected I/O (I13)")       \
+    X(NEXUS_RETIRED,     "key given up by myself, to go redirected (I13)")     \
     X(NEXUS_FENCED,      "this run is over (I11)")
 
 /* What happens.  With [t]: an answer, only heard under the current ticket. */
@@ -60,7 +66,8 @@
     X(NEXUS_EV_ATTENTION,        "unit attention 29/xx or 2A/xx")              \
     X(NEXUS_EV_CONSENTED,        "turn: of the new key, by the coordinator")   \
     X(NEXUS_EV_RESERVED,         "the coordinator has reserved the LUN")       \
-    X(NEXUS_EV_RETIRE,           "I/O hangs: this node goes redirected")       \
+    X(NEXUS_EV_RETIRE,           "the LUN is silent: go redirected")           \
+    X(NEXUS_EV_PATH_FENCED,      "turn: my keys up to it are fenced")          \
     X(NEXUS_EV_REPAIRED,         "the path proved good; a damaged block too")  \
     X(NEXUS_EV_FENCED_ELSEWHERE, "on another volume; or told so (I11)")
 
@@ -74,6 +81,8 @@
     X(NEXUS_DO_READ_RESERVATION, "[t] READ RESERVATION")                       \
     X(NEXUS_DO_READ_KEYS,        "[t] READ KEYS, with room for `room`")        \
     X(NEXUS_DO_ASK_CONSENT,      "whoever coordinates, until CONSENTED")       \
+    X(NEXUS_DO_ASK_FENCE,        "whoever coordinates, until PATH_FENCED")     \
+    X(NEXUS_DO_REDIRECT,         "what was out lands no more: redirected I/O") \
     X(NEXUS_DO_TELL_UNRESERVED,  "tell the coordinator: reservation gone")     \
     X(NEXUS_DO_OPEN,             "send again what waits (I13), then new I/O")  \
     X(NEXUS_DO_FAIL,             "fail all I/O, stop on all volumes (I11)")    \
@@ -111,6 +120,7 @@ struct nexus {
     struct nexus_args args;    /* turn grows by consent */
     bool registered;           /* REGISTER of this turn was once answered */
     bool gave_up_key;          /* RETIRED: only a new one will do */
+    bool redirected;           /* until it is open: DO_REDIRECT was said */
     uint32_t room;             /* for keys */
     uint32_t ticket;           /* of the question that is out */
     struct node_fenced fenced; /* as read so far; for node_block_join() */
@@ -152,6 +162,10 @@ bool nexus_may_carry(const struct nexus *nexus);
  * takeover? */
 bool nexus_is_admitted(const struct nexus *nexus);
 uint64_t nexus_key(const struct nexus *nexus);
+/* For a report: 0 if it was given up. */
+uint64_t nexus_key_in_use(const struct nexus *nexus);
+/* Is the path fence still to be asked for?  Repeated until it is not. */
+bool nexus_wants_fence(const struct nexus *nexus);
 
 const char *nexus_state_name(enum nexus_state state);
 const char *nexus_event_name(enum nexus_event_kind kind);

@@ -259,16 +259,25 @@ static void on_closed(struct takeover *t, const struct takeover_event *ev,
 static void on_released(struct takeover *t, const struct takeover_event *ev,
                         struct takeover_effects *fx)
 {
-    if (ev->answer == LUN_OK)
-        t->claimed = false;
-    else
-        takeover_alarm(t, fx, "the claim is not released: I shall be fenced");
-    /* Also then: who does not hear of it waits for me for ever. */
+    t->claimed = false;
+    t->owes_release = ev->answer != LUN_OK;
+    /* Also then: who does not hear of it waits for me for ever.  Who claims
+     * next fences my key for it. */
     takeover_tell(t, fx, TAKEOVER_DO_RESIGN)->to = t->resign_to;
     takeover_name_heir(t, t->resign_to);
     if (lm_run_eq(t->coordinator, t->args.me))
         t->coordinator = (struct lm_run){0, 0};
     follow(t, fx);
+}
+
+static void on_admitted(struct takeover *t, const struct takeover_event *ev,
+                        struct takeover_effects *fx)
+{
+    (void)ev;
+    if (!t->owes_release || t->state > TAKEOVER_ARBITER)
+        return;
+    t->resign_to = 0;
+    takeover_ask(t, fx, TAKEOVER_RELEASING, TAKEOVER_DO_WRITE_RELEASE);
 }
 
 static void on_written(struct takeover *t, const struct takeover_event *ev,
@@ -301,6 +310,24 @@ static void on_abandoned(struct takeover *t, const struct takeover_event *ev,
         takeover_alarm(t, fx, "a fence was abandoned: handing over");
         takeover_give_up(t, fx, 0);
     }
+}
+
+/* What was sent under those keys can land no more: whose they are hears it. */
+static void on_target_fenced(struct takeover *t,
+                             const struct takeover_event *ev,
+                             struct takeover_effects *fx)
+{
+    struct lm_run run = ev->target.run;
+
+    if (!ev->target.foreign && ev->target.turn != LM_TURN_ALL &&
+        takeover_knows(t, run) && !lm_run_eq(run, t->args.me)) {
+        struct takeover_effect *effect =
+            takeover_tell(t, fx, TAKEOVER_DO_TELL_PATH_FENCED);
+
+        effect->run = run;
+        effect->turn = ev->target.turn;
+    }
+    takeover_on_fenced(t, ev, fx);
 }
 
 static void on_failed(struct takeover *t, const struct takeover_event *ev,
@@ -366,7 +393,7 @@ void takeover_step(struct takeover *takeover,
         [TAKEOVER_EV_RESERVATION_READ] = takeover_on_reservation,
         [TAKEOVER_EV_RESERVED] = takeover_on_reserved,
         [TAKEOVER_EV_KEYS_READ] = takeover_on_keys,
-        [TAKEOVER_EV_TARGET_FENCED] = takeover_on_fenced,
+        [TAKEOVER_EV_TARGET_FENCED] = on_target_fenced,
         [TAKEOVER_EV_FENCE_ABANDONED] = on_abandoned,
         [TAKEOVER_EV_SUPER_WRITTEN] = takeover_on_super_written,
         [TAKEOVER_EV_OPENED] = takeover_on_opened,
@@ -377,6 +404,8 @@ void takeover_step(struct takeover *takeover,
         [TAKEOVER_EV_MOVE] = on_move,
         [TAKEOVER_EV_CONFIRM] = takeover_on_confirm,
         [TAKEOVER_EV_CONSENT_ASKED] = takeover_on_consent_asked,
+        [TAKEOVER_EV_FENCE_ASKED] = takeover_on_fence_asked,
+        [TAKEOVER_EV_ADMITTED] = on_admitted,
         [TAKEOVER_EV_UNRESERVED] = takeover_on_unreserved,
         [TAKEOVER_EV_CONFIRMED_DEAD] = takeover_on_confirmed_dead,
         [TAKEOVER_EV_FAILED] = on_failed,

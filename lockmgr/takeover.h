@@ -36,6 +36,11 @@
  * Who left the view and is back, as the same run, in one with quorum, is
  * pardoned, unless it was to be fenced for another reason or its fence was
  * begun here: nothing of it was released.  It reports again.
+ *
+ * Who loses its path to the LUN keeps its run: the coordinator fences its key
+ * alone (I13) and takes its I/O.  A coordinator in that state closes, cannot
+ * release its claim, and resigns all the same: then who claims after it fences
+ * its key, not its run.  It releases when it is admitted again.
  * Splits: only the arbiter volume races; the others wait for it (F8).
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LUNAR_LOCKMGR_TAKEOVER_H
@@ -89,6 +94,8 @@
     X(TAKEOVER_EV_MOVE,             "to: hand over, planned; 0: anybody")      \
     X(TAKEOVER_EV_CONFIRM,          "run, epoch, view_id: of my coordinator")  \
     X(TAKEOVER_EV_CONSENT_ASKED,    "run, turn: wants a new key")              \
+    X(TAKEOVER_EV_FENCE_ASKED,      "run, turn: has no path, gave its key up") \
+    X(TAKEOVER_EV_ADMITTED,         "my nexus is admitted (again)")            \
     X(TAKEOVER_EV_UNRESERVED,       "a nexus or a fence found no reservation") \
     X(TAKEOVER_EV_CONFIRMED_DEAD,   "run: lunar confirm-dead")                 \
     X(TAKEOVER_EV_FAILED,           "a write of metadata failed: give up")     \
@@ -113,6 +120,7 @@
     X(TAKEOVER_DO_CONFIRM,          "to run or all: CONFIRM, epoch, view_id")  \
     X(TAKEOVER_DO_ANSWER_CONFIRM,   "to run: CONFIRMED epoch, view_id")        \
     X(TAKEOVER_DO_CONSENT,          "run: end its redirected I/O, then turn")  \
+    X(TAKEOVER_DO_TELL_PATH_FENCED, "to run: its keys up to turn are fenced")  \
     X(TAKEOVER_DO_TELL_FENCED,      "run and membership: the run is fenced")   \
     X(TAKEOVER_DO_TELL_RESERVED,    "to all: RESERVED, look again")            \
     X(TAKEOVER_DO_TELL_ARBITER,     "to all: missing of view_id are fenced")   \
@@ -204,6 +212,7 @@ struct takeover {
     uint32_t heir;       /* whom a resignation in this view names; 0: none */
     uint32_t resign_to;  /* CLOSING: for whom */
     bool claimed;        /* my block holds a claim */
+    bool owes_release;   /* … of an epoch that I have resigned */
     bool opened;         /* the database is open */
     bool served;         /* all have reported in this epoch */
     bool unreserved;     /* it was found without reservation (F12) */

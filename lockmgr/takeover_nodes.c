@@ -321,3 +321,29 @@ void takeover_on_consent_asked(struct takeover *t,
     effect->run = ev->run;
     effect->turn = turn + 1;
 }
+
+/* I13: its key alone; run, locks and layouts stay.  Asked until it is done, by
+ * one that sends nothing under that key any more. */
+void takeover_on_fence_asked(struct takeover *t,
+                             const struct takeover_event *ev,
+                             struct takeover_effects *fx)
+{
+    struct takeover_effect *effect;
+
+    if (t->state != TAKEOVER_SERVING || ev->run.node < 1 ||
+        ev->run.node > LM_NODES_MAX || ev->turn > LM_TURN_MAX ||
+        lm_run_eq(ev->run, t->args.me))
+        return;
+    if (peer_is_fenced(t, ev->run)) {
+        takeover_tell(t, fx, TAKEOVER_DO_TELL_FENCED)->run = ev->run;
+    } else if (!takeover_knows(t, ev->run)) {
+        return; /* an earlier run, or one that has left */
+    } else if (peer_is_path_fenced(t, ev->run, ev->turn)) {
+        effect = takeover_tell(t, fx, TAKEOVER_DO_TELL_PATH_FENCED);
+        effect->run = ev->run;
+        effect->turn = ev->turn;
+    } else {
+        peer_condemn(t, ev->run, ev->turn, false);
+        takeover_send_fences(t, fx);
+    }
+}

@@ -35,6 +35,12 @@ bool peer_is_fenced(const struct takeover *t, struct lm_run run)
     return is_recorded(&t->peer[run.node - 1], run, LM_TURN_ALL);
 }
 
+bool peer_is_path_fenced(const struct takeover *t, struct lm_run run,
+                         uint32_t turn)
+{
+    return is_recorded(&t->peer[run.node - 1], run, turn);
+}
+
 struct lm_run peer_fenced_run(const struct takeover *t, uint32_t node)
 {
     struct lm_run run = {node, t->view.incarnation[node - 1]};
@@ -162,6 +168,21 @@ bool peers_take_view(struct takeover *t, const struct lm_view *view)
     return left;
 }
 
+/* It resigned, for it has closed, and could not release: so its LUN was out of
+ * reach.  What it had in flight went out under the key in its block. */
+static void condemn_claimant(struct takeover *t, const struct node_block *b)
+{
+    struct lm_run run = {b->node, b->incarnation}, of;
+    uint32_t turn;
+
+    if (!view_has(&t->view, run) || b->epoch > peer_of(t, b->node)->resigned ||
+        !lm_key_read(b->reservation_key, t->args.cluster, &of, &turn) ||
+        !lm_run_eq(of, run))
+        turn = LM_TURN_ALL;
+    if (!is_recorded(peer_of(t, b->node), run, turn))
+        peer_condemn(t, run, turn, false);
+}
+
 void peers_take_blocks(struct takeover *t, const struct node_blocks *blocks)
 {
     for (uint32_t node = 1; node <= LM_NODES_MAX; node++) {
@@ -178,7 +199,7 @@ void peers_take_blocks(struct takeover *t, const struct node_blocks *blocks)
         if (!b->node || is_recorded(p, run, LM_TURN_ALL))
             continue;
         if (b->claim == CLAIM_HELD)
-            peer_condemn(t, run, LM_TURN_ALL, false);
+            condemn_claimant(t, b);
         else if (b->reservation_key && !view_has(&t->view, run))
             peer_condemn(t, run, LM_TURN_ALL, true);
     }

@@ -29,6 +29,9 @@ static inline struct takeover_peer *peer_of(struct takeover *t, uint32_t node)
 bool peer_is_live(const struct takeover *t, struct lm_run run);
 /* Its fence is recorded as done. */
 bool peer_is_fenced(const struct takeover *t, struct lm_run run);
+/* Its keys up to that turn are fenced, and it is recorded. */
+bool peer_is_path_fenced(const struct takeover *t, struct lm_run run,
+                         uint32_t turn);
 /* The run of a node that is in the view and fenced; node 0: none. */
 struct lm_run peer_fenced_run(const struct takeover *t, uint32_t node);
 /* The live run of a node; node 0: none. */
@@ -51,9 +54,9 @@ void peer_fenced(struct takeover *t, const struct lm_target *target);
 
 /* A new view: condemns who left, pardons who is back.  True: somebody left. */
 bool peers_take_view(struct takeover *t, const struct lm_view *view);
-/* After my claim was written: condemns the unreleased claimants, live or not,
- * the runs with a key that are not in the view, and whose fence was begun and
- * not ended. */
+/* After my claim was written: condemns the unreleased claimants, live or not
+ * (of one that lives and has resigned the key alone), the runs with a key that
+ * are not in the view, and whose fence was begun and not ended. */
 void peers_take_blocks(struct takeover *t, const struct node_blocks *blocks);
 /* Condemns runs that have keys and are not live; `strangers`: also keys that
  * no live run reported.  Returns a key that is not Lunar's; 0: none. */
@@ -127,6 +130,7 @@ takeover_on_fn takeover_on_blocks, takeover_on_claim_written,
 
 takeover_on_fn takeover_on_view, takeover_on_arbiter_won, takeover_on_announced,
     takeover_on_resigned, takeover_on_reported, takeover_on_confirm,
-    takeover_on_confirmed, takeover_on_suspect, takeover_on_consent_asked;
+    takeover_on_confirmed, takeover_on_suspect, takeover_on_consent_asked,
+    takeover_on_fence_asked;
 
 #endif

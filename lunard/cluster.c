@@ -169,12 +169,14 @@ static bool speaks_true(const struct guard_message *m, struct lm_run from)
     case WORD_CONFIRM:
     case WORD_CONFIRMED:
     case WORD_CONSENT_ASKED:
+    case WORD_FENCE_ASKED:
         return m->node == from.node && m->incarnation == from.incarnation;
     case WORD_CONSENTED:
     case WORD_RESERVED:
     case WORD_ARBITER_WON:
     case WORD_UNRESERVED:
-    case WORD_FENCED: return true;
+    case WORD_FENCED:
+    case WORD_PATH_FENCED: return true;
     }
     return false;
 }

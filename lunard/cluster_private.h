@@ -12,7 +12,10 @@
 
 enum {
     CLUSTER_SUSPECT_MS = 5000, /* an answer may be owed so long */
-    COLD_THREADS = 4,          /* as many databases are opened at once */
+    /* A LUN may be silent so long: longer than a target is busy, and two of it
+     * are less than guests wait (30 s). */
+    CLUSTER_IO_SUSPECT_MS = 5000,
+    COLD_THREADS = 4, /* as many databases are opened at once */
     COLD_AIO_DEPTH = 64,
     QUIT_MS = 10000,  /* at an ordered end, for files to be closed */
     ADMIN_WAIT_S = 15 /* an order that has not happened by then is told so */
@@ -93,13 +96,14 @@ struct seat {
     struct fs_link *link;
     struct fs_client *client; /* NULL: none */
     bool may_cache;           /* it may use what it has cached (I14) */
+    bool path;                /* … and send to the LUN itself (I13) */
     struct seat_peers peers;
 
     /* What was said last: a new guard begins with that.  [word] */
     struct seat_heard {
         struct lm_run from;
         struct guard_message message;
-    } heard[WORD_FENCED + 1];
+    } heard[WORD_PATH_FENCED + 1];
 
     /* lock: cluster.mutex to read from elsewhere, changed on the loop */
     struct guard *guard;

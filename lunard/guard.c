@@ -10,11 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint64_t now_ns(const struct guard *g)
-{
-    return clock_now_ns(loop_clock(g->args.loop));
-}
-
 /* -- messages -------------------------------------------------------------- */
 
 static void send_one(struct guard *g, uint32_t to,
@@ -79,6 +74,7 @@ static const struct {
     {WORD_CONFIRM,       TAKEOVER_EV_CONFIRM      },
     {WORD_CONFIRMED,     TAKEOVER_EV_CONFIRMED    },
     {WORD_CONSENT_ASKED, TAKEOVER_EV_CONSENT_ASKED},
+    {WORD_FENCE_ASKED,   TAKEOVER_EV_FENCE_ASKED  },
     {WORD_ARBITER_WON,   TAKEOVER_EV_ARBITER_WON  },
     {WORD_UNRESERVED,    TAKEOVER_EV_UNRESERVED   },
 };
@@ -117,6 +113,11 @@ void guard_on_message(struct guard *g, struct lm_run from,
         guard_nexus(g, &(struct nexus_event){.kind = NEXUS_EV_CONSENTED,
                                              .turn = m->turn});
         break;
+    case WORD_PATH_FENCED:
+        if (lm_run_eq(run, g->args.me))
+            guard_nexus(g, &(struct nexus_event){.kind = NEXUS_EV_PATH_FENCED,
+                                                 .turn = m->turn});
+        break;
     case WORD_FENCED:
         if (lm_run_eq(run, g->args.me))
             guard_on_fenced(g);
@@ -130,6 +131,7 @@ void guard_on_message(struct guard *g, struct lm_run from,
     case WORD_CONFIRM:
     case WORD_CONFIRMED:
     case WORD_CONSENT_ASKED:
+    case WORD_FENCE_ASKED:
     case WORD_ARBITER_WON:
     case WORD_UNRESERVED: hear_takeover(g, m); break;
     }
@@ -268,14 +270,15 @@ static void ask(struct guard *g, const struct takeover_effect *fx,
 static void say(struct guard *g, const struct takeover_effect *fx,
                 guard_word word, uint32_t to)
 {
+    bool of_another = word == WORD_FENCED || word == WORD_PATH_FENCED;
+    struct lm_run run = of_another ? fx->run : g->args.me;
     const struct guard_message m = {
         .word = word,
-        .node = word == WORD_FENCED ? fx->run.node : g->args.me.node,
-        .incarnation =
-            word == WORD_FENCED ? fx->run.incarnation : g->args.me.incarnation,
+        .node = run.node,
+        .incarnation = run.incarnation,
         .epoch = fx->epoch,
         .view = fx->view_id,
-        .key = nexus_key(&g->nexus),
+        .key = nexus_key_in_use(&g->nexus),
         .turn = fx->turn,
         .to = fx->to,
         .opened = fx->opened,
@@ -391,6 +394,9 @@ static void carry_out(struct guard *g, const struct takeover_effect *fx)
         say(g, fx, WORD_CONFIRMED, fx->run.node);
         break;
     case TAKEOVER_DO_CONSENT: say(g, fx, WORD_CONSENTED, fx->run.node); break;
+    case TAKEOVER_DO_TELL_PATH_FENCED:
+        say(g, fx, WORD_PATH_FENCED, fx->run.node);
+        break;
     case TAKEOVER_DO_TELL_FENCED:
         say(g, fx, WORD_FENCED, fx->run.node);
         g->args.ops->accuse(g->args.user, fx->run);
@@ -452,20 +458,14 @@ void guard_on_view(struct guard *g, const struct lm_view *view)
                                                .view = &g->view});
 }
 
-/* A session that is made anew within `suspect` is worth no hand-over. */
-static bool is_lost(const struct guard *g)
-{
-    return g->down_ns &&
-           now_ns(g) >= g->down_ns + g->args.suspect_ms * NS_PER_MS;
-}
-
 void guard_tell_path(struct guard *g)
 {
     notice n = {.kind = NOTICE_PATH};
 
     memcpy(n.notice_u.path.volume, g->args.uuid, sizeof g->args.uuid);
-    g->told_lost = g->leaving || is_lost(g);
-    n.notice_u.path.reached = g->admitted && !g->told_lost;
+    g->told_path = guard_has_path(g);
+    n.notice_u.path.reached = g->told_path;
+    g->told_ns = guard_now_ns(g);
     g->args.ops->announce(g->args.user, &n);
 }
 
@@ -475,22 +475,22 @@ static void stir(struct guard *g)
 {
     if (g->takeover.state != TAKEOVER_FOLLOW || g->takeover.coordinator.node ||
         !g->idle_ns)
-        g->idle_ns = now_ns(g);
-    if (now_ns(g) < g->idle_ns + g->args.suspect_ms * NS_PER_MS)
+        g->idle_ns = guard_now_ns(g);
+    if (guard_now_ns(g) < g->idle_ns + g->args.suspect_ms * NS_PER_MS)
         return;
-    g->idle_ns = now_ns(g);
+    g->idle_ns = guard_now_ns(g);
     guard_tell_path(g);
 }
 
-/* It can neither serve nor hand over what waits for the LUN: others can, once
- * this run is fenced.  Where nobody reaches the LUN all wait for it. */
+/* It was to hand over (guard_path.c), and does not come to it: others can
+ * serve, once this run is fenced. */
 static bool is_in_the_way(const struct guard *g)
 {
     uint64_t others = g->view.members & g->view.paths;
 
     others &= ~(UINT64_C(1) << (g->args.me.node - 1));
-    return others && guard_coordinates(g) && g->down_ns &&
-           now_ns(g) >= g->down_ns + 2 * g->args.suspect_ms * NS_PER_MS;
+    return others && guard_coordinates(g) &&
+           guard_is_silent(g, UINT64_C(4) * g->args.suspect_ms);
 }
 
 /* Requests are repeated until they are granted. */
@@ -503,8 +503,7 @@ void guard_on_beat(struct guard *g)
         return;
     }
     stir(g);
-    if (is_lost(g) && !g->told_lost)
-        guard_tell_path(g);
+    guard_path_beat(g);
     guard_fence_beat(g);
     if (g->takeover.state == TAKEOVER_AWAIT_DEAD && g->undead.node)
         (void)g->args.ops->agent(g->args.user, g->undead,

@@ -7,6 +7,7 @@
  *   guard_lun.c    questions to the LUN; the session; the shell of nexus
  *   guard_block.c  what is on the LUN: this node's block, all blocks, epochs
  *   guard_fence.c  the shell of fence
+ *   guard_path.c   the path to the LUN: lost, redirected, back
  *
  * Context, for all of it: the loop of the LUN's session; nothing blocks.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
@@ -37,6 +38,9 @@ struct guard_ops {
     void (*hold)(void *user, bool hold);
     /* I14: may what this host has cached be used? */
     void (*cache)(void *user, bool may);
+    /* No: nothing that this host has sent to the LUN can land any more, its I/O
+     * is to go by way of the coordinator (I13).  Yes: it carries (again). */
+    void (*path)(void *user, bool path);
     /* Whoever coordinates is on that node now, and wants a report. */
     void (*follow)(void *user, uint32_t node);
     /* That run is fenced, and recorded as such: nothing is its any more. */
@@ -65,10 +69,11 @@ struct guard_args {
     void *user;
     struct loop *loop;
     struct lm_run me;
-    const char *host;    /* outlives the guard */
-    uint32_t cluster;    /* made of its name: lm_key_make() */
-    uint8_t uuid[16];    /* of the volume */
-    unsigned suspect_ms; /* so long an answer may be owed */
+    const char *host;       /* outlives the guard */
+    uint32_t cluster;       /* made of its name: lm_key_make() */
+    uint8_t uuid[16];       /* of the volume */
+    unsigned suspect_ms;    /* so long an answer may be owed */
+    unsigned io_suspect_ms; /* so long the LUN may be silent */
 };
 
 /* Errors: E_NOMEM.  Any thread. */

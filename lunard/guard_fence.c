@@ -164,6 +164,10 @@ static void end(struct fence_job *job, enum takeover_event_kind kind)
     list_remove(&job->node);
     free(job);
     if (kind == TAKEOVER_EV_TARGET_FENCED && !target.foreign &&
+        target.turn != LM_TURN_ALL)
+        log_info("%s: node %u goes by way of this host: its key is preempted",
+                 lun_name(g->lun), target.run.node);
+    if (kind == TAKEOVER_EV_TARGET_FENCED && !target.foreign &&
         target.turn == LM_TURN_ALL) {
         log_warning("%s: node %u, incarnation %" PRIu64 " is fenced",
                     lun_name(g->lun), target.run.node, target.run.incarnation);
@@ -253,7 +257,7 @@ void guard_fence_begin(struct guard *g, const struct lm_target *target)
         log_warning("%s: key 0x%" PRIx64 " of nobody in this cluster is "
                     "preempted",
                     lun_name(g->lun), target->foreign);
-    else
+    else if (target->turn == LM_TURN_ALL)
         log_warning("%s: fencing node %u, incarnation %" PRIu64,
                     lun_name(g->lun), target->run.node,
                     target->run.incarnation);

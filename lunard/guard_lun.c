@@ -290,6 +290,37 @@ void guard_ask_consent(struct guard *g)
                       });
 }
 
+void guard_ask_fence(struct guard *g)
+{
+    guard_send_all(g, &(struct guard_message){
+                          .word = WORD_FENCE_ASKED,
+                          .node = g->args.me.node,
+                          .incarnation = g->args.me.incarnation,
+                          .turn = g->nexus.args.turn,
+                      });
+}
+
+/* What is out counts as in flight until the coordinator has fenced it. */
+static void give_path_up(struct guard *g)
+{
+    lun_fail(g->lun, E_LUN_GONE);
+    lun_drop(g->lun);
+    guard_ask_fence(g);
+}
+
+static void redirect(struct guard *g)
+{
+    lun_fail(g->lun, E_LUN_GONE);
+    g->args.ops->path(g->args.user, false);
+}
+
+static void open_nexus(struct guard *g)
+{
+    guard_path_opens(g);
+    lun_carry(g->lun);
+    g->args.ops->path(g->args.user, true);
+}
+
 static void tell_unreserved(struct guard *g)
 {
     guard_send_all(g, &(struct guard_message){.word = WORD_UNRESERVED});
@@ -318,7 +349,9 @@ static void carry_out(struct guard *g, const struct nexus_effect *fx)
         break;
     case NEXUS_DO_ASK_CONSENT: guard_ask_consent(g); break;
     case NEXUS_DO_TELL_UNRESERVED: tell_unreserved(g); break;
-    case NEXUS_DO_OPEN: lun_carry(g->lun); break;
+    case NEXUS_DO_ASK_FENCE: give_path_up(g); break;
+    case NEXUS_DO_REDIRECT: redirect(g); break;
+    case NEXUS_DO_OPEN: open_nexus(g); break;
     case NEXUS_DO_FAIL:
         guard_end_run(g, "this host was fenced from a LUN");
         break;
@@ -358,6 +391,8 @@ void guard_nexus(struct guard *g, const struct nexus_event *event)
         if (first) /* each telling makes a view, in which nobody is heir */
             guard_tell_path(g);
         guard_fence_tell(g, FENCE_EV_ADMITTED);
+        guard_takeover(g,
+                       &(struct takeover_event){.kind = TAKEOVER_EV_ADMITTED});
     }
     send_pending(g);
 }
@@ -379,8 +414,9 @@ static void session_up(struct lun_ear *ear)
     struct guard *g = guard_of(ear);
 
     g->session = true;
+    g->up_ns = guard_now_ns(g);
     g->down_ns = 0;
-    if (g->told_lost)
+    if (g->admitted && guard_has_path(g) != g->told_path)
         guard_tell_path(g);
     if (g->was_in)
         guard_nexus(g, &(struct nexus_event){.kind = NEXUS_EV_UP});
@@ -391,7 +427,8 @@ static void session_lost(struct lun_ear *ear)
     struct guard *g = guard_of(ear);
 
     g->session = false;
-    g->down_ns = clock_now_ns(loop_clock(g->args.loop));
+    if (!g->down_ns)
+        g->down_ns = guard_now_ns(g);
     guard_nexus(g, &(struct nexus_event){.kind = NEXUS_EV_LOST});
 }
 

@@ -11,7 +11,12 @@ enum {
     GUARD_TRIES_AT_ONCE = 8, /* of a question that meets unit attentions */
     GUARD_TRIES_MAX = 30,    /* … or BUSY */
     GUARD_AGAIN_MS = 50,
-    GUARD_WORDS = WORD_FENCED + 1
+    GUARD_WORDS = WORD_PATH_FENCED + 1,
+    GUARD_PROOF_MS = 1000,      /* a session is up: a path that is back */
+    GUARD_PROOF_MAX_MS = 60000, /* … of one that comes and goes: doubled */
+    GUARD_LASTED_MS = 60000,    /* carried for so long, it is a good one */
+    GUARD_HINT_MS = 1000,  /* for others to say that they have lost it, too */
+    GUARD_RETELL_MS = 3000 /* told, and not delivered by then: again */
 };
 
 struct ask;
@@ -69,10 +74,14 @@ struct guard {
     struct lun_ear ear;
     struct lun *lun;  /* NULL: not started */
     bool session;     /* there is one, and nothing older is in flight */
-    uint64_t down_ns; /* since then there is none; 0: there is */
-    bool told_lost;   /* the others know that */
-    bool leaving;     /* this host gives the volume up */
-    bool no_aptpl;    /* the target has none */
+    uint64_t up_ns;   /* since then */
+    uint64_t down_ns; /* since then the LUN owes a word; 0: it does not */
+    bool told_path;   /* what the others know of it */
+    uint64_t told_ns; /* since then */
+    uint64_t open_ns; /* since then it carries, under this key */
+    unsigned proof_ms;
+    bool leaving;  /* this host gives the volume up */
+    bool no_aptpl; /* the target has none */
     bool over;
     bool dying;    /* freed with its last question */
     unsigned asks; /* that were not answered yet */
@@ -123,6 +132,7 @@ void guard_lun_init(struct guard *g);
 void guard_nexus(struct guard *g, const struct nexus_event *event);
 void guard_look(struct guard *g); /* READ KEYS, and be admitted anew */
 void guard_ask_consent(struct guard *g);
+void guard_ask_fence(struct guard *g);
 /* Nothing is asked any more: what waits is answered with GONE. */
 void guard_lun_end(struct guard *g);
 
@@ -144,6 +154,15 @@ void guard_fence_confirm_dead(struct guard *g, struct lm_run run);
 void guard_fence_beat(struct guard *g);
 void guard_fence_on_agent(struct guard *g, struct lm_run run, bool off);
 void guard_fences_end(struct guard *g);
+
+/* -- guard_path.c ---------------------------------------------------------- */
+uint64_t guard_now_ns(const struct guard *g);
+/* Does this host reach the LUN, as it tells the others? */
+bool guard_has_path(const struct guard *g);
+void guard_path_beat(struct guard *g);
+void guard_path_opens(struct guard *g);
+/* The LUN has been silent for so long. */
+bool guard_is_silent(const struct guard *g, uint64_t ms);
 
 /* -- guard.c --------------------------------------------------------------- */
 void guard_takeover(struct guard *g, const struct takeover_event *event);

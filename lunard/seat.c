@@ -248,6 +248,15 @@ static void guard_caches(void *user, bool may)
         fs_client_hold(s->client, !may);
 }
 
+static void guard_has_path_or_not(void *user, bool path)
+{
+    struct seat *s = user;
+
+    s->path = path;
+    if (s->client)
+        fs_client_set_path(s->client, path);
+}
+
 static void guard_follows(void *user, uint32_t node)
 {
     struct seat *s = user;
@@ -324,6 +333,7 @@ static const struct guard_ops ops = {
     .close = guard_closes,
     .hold = guard_holds,
     .cache = guard_caches,
+    .path = guard_has_path_or_not,
     .follow = guard_follows,
     .release = guard_releases,
     .send = guard_sends,
@@ -398,6 +408,7 @@ static enum err make_guard(struct seat *s, struct guard **ret_guard)
         .host = c->args.config->host_name,
         .cluster = c->tag,
         .suspect_ms = CLUSTER_SUSPECT_MS,
+        .io_suspect_ms = CLUSTER_IO_SUSPECT_MS,
     };
 
     memcpy(args.uuid, s->uuid, sizeof args.uuid);
@@ -438,6 +449,7 @@ static void guard_comes(void *arg)
     struct cluster *c = s->cluster;
 
     set_open(s, seating->guard, NULL);
+    s->path = true;
     cluster_tell_view(c, s);
     tell_heard(s);
     for (uint32_t node = 1; node <= LM_NODES_MAX; node++)
@@ -543,8 +555,11 @@ static void take_client(void *arg)
     struct seat *s = seating->seat;
 
     s->client = seating->client;
-    if (s->client)
-        fs_client_hold(s->client, !s->may_cache);
+    if (!s->client)
+        return;
+    fs_client_hold(s->client, !s->may_cache);
+    if (!s->path)
+        fs_client_set_path(s->client, false);
 }
 
 void seat_set_client(struct seat *s, struct fs_client *client)

@@ -9,10 +9,10 @@
 #include <inttypes.h>
 
 static const char *const message_names[] = {
-    "ANNOUNCED",   "RESIGNED",      "REPORTED",  "CONFIRM",
-    "CONFIRMED",   "CONSENT ASKED", "CONSENTED", "RESERVED",
-    "ARBITER WON", "UNRESERVED",    "FENCED",    "GRANT",
-    "BEAT",        "TABLE",         "ACCUSED",   "PATH",
+    "ANNOUNCED",     "RESIGNED",    "REPORTED",    "CONFIRM",     "CONFIRMED",
+    "CONSENT ASKED", "CONSENTED",   "RESERVED",    "ARBITER WON", "UNRESERVED",
+    "FENCED",        "FENCE ASKED", "PATH FENCED", "WRITE",       "WRITTEN",
+    "GRANT",         "BEAT",        "TABLE",       "ACCUSED",     "PATH",
 };
 
 struct node *world_node(struct sim *s, uint32_t host)
@@ -85,9 +85,11 @@ void node_declare_fenced(struct node *n, struct lm_run run)
 
 void node_path(struct volume *v)
 {
+    v->told_path = redirect_has_path(v);
+    v->told_ns = sim_now(v->node->host->sim);
     node_cpg(v->node, (struct node_message){.kind = MSG_PATH,
                                             .lun = v->lun,
-                                            .yes = v->path && v->admitted,
+                                            .yes = v->told_path,
                                             .opened = v->path});
 }
 
@@ -200,7 +202,7 @@ static void new_view(struct node *n)
 
         if (!n->host->sim->target[lun])
             break;
-        n->view.arbiter = arbiter_of(n) == (int)lun;
+        n->view.arbiter = arbiter_of(n) < 0 || arbiter_of(n) == (int)lun;
         n->view.paths = n->paths[lun] & members;
         v->view = n->view;
         fence_tell(v, FENCE_EV_QUORUM);
@@ -323,6 +325,7 @@ static void volume_beat(struct volume *v)
 {
     shell_repeat(v);
     lun_beat(v);
+    redirect_beat(v);
     fence_beat(v);
     shell_beat(v);
     work_beat(v);
@@ -468,6 +471,26 @@ void world_expect(struct sim *s, uint64_t members, uint64_t limit_ns)
             return;
     }
     sim_fail(s, "progress", "%.0f s later: %s", (double)limit_ns / 1e9, why);
+}
+
+void world_serves(struct sim *s, uint32_t host, uint64_t limit_ns)
+{
+    uint64_t begin = sim_now(s);
+    const char *why = "";
+
+    while (sim_now(s) < begin + limit_ns && !s->verdict.failed) {
+        struct node *n = world_node(s, host);
+
+        if (!n || !takeover_may_grant(&n->volume[0].takeover))
+            why = "who alone has a path does not serve";
+        else
+            why = work_unwritten(s, 0, begin);
+        if (!why)
+            return;
+        sim_run_until(s, sim_now(s) + SIM_S);
+    }
+    sim_fail(s, "progress", "%.0f s later: h%u: %s", (double)limit_ns / 1e9,
+             host, why);
 }
 
 void world_settle(struct sim *s, uint64_t limit_ns)

@@ -5,6 +5,7 @@
  *   node_fence.c     shell of lockmgr's fence
  *   node_takeover.c  shell of lockmgr's takeover, and of its metadata
  *   work.c           disks that are written, handed on; what all must keep
+ *   redirect.c       writes by way of the coordinator; the path to a LUN
  *
  * Shells do what effects say and nothing else: where a shell could hide a
  * mistake of a core it is as stupid as it can be.
@@ -17,11 +18,14 @@
 
 enum {
     NODE_CLUSTER = 7,
-    NODE_FENCES_MAX = 32,   /* at once, of a LUN */
-    NODE_OPERATOR_S = 5,    /* until an alarm is answered by confirm-dead */
-    NODE_TRIES_MAX = 30,    /* of a command that meets unit attentions */
-    NODE_SUSPECT_MS = 4000, /* an answer is owed too long */
-    NODE_BEAT_MS = 500,     /* heartbeats of reactor 0, by cpg */
+    NODE_FENCES_MAX = 32,      /* at once, of a LUN */
+    NODE_OPERATOR_S = 5,       /* until an alarm is answered by confirm-dead */
+    NODE_TRIES_MAX = 30,       /* of a command that meets unit attentions */
+    NODE_SUSPECT_MS = 4000,    /* an answer is owed too long */
+    NODE_IO_SUSPECT_MS = 3000, /* … by a LUN */
+    NODE_HINT_MS = 1000,       /* for others to lose it, too */
+    NODE_PROOF_MS = 500,       /* a path that is back */
+    NODE_BEAT_MS = 500,        /* heartbeats of reactor 0, by cpg */
     /* blocks of a LUN */
     NODE_BLOCKS_AT = 0, /* of host h: h, and its second copy 16 + h */
     NODE_SUPER_AT = 34, /* two copies */
@@ -44,6 +48,10 @@ enum node_message_kind {
     MSG_UNRESERVED,
     MSG_LAST_REPEATED = MSG_UNRESERVED, /* after a connection broke */
     MSG_FENCED,                         /* .run is */
+    MSG_FENCE_ASKED,                    /* .run gave its key of .turn up */
+    MSG_PATH_FENCED,                    /* .run's keys up to .turn are */
+    MSG_WRITE,                          /* redirected: .disk, .block, .id … */
+    MSG_WRITTEN,                        /* it is, .disk, .id */
     MSG_GRANT,                          /* of a disk, to .run */
     /* by cpg */
     MSG_BEAT,
@@ -59,6 +67,8 @@ struct node_message {
     uint64_t epoch, view_id, key;
     uint32_t turn, to;
     uint32_t disk, disks; /* GRANT; REPORTED: bit per disk that is held */
+    uint32_t block;       /* WRITE */
+    uint64_t id, version; /* WRITE, WRITTEN */
     bool opened, yes;
     uint64_t base; /* TABLE, ACCUSED: node.base of the sender */
     uint64_t accused[SIM_SENDERS];
@@ -139,6 +149,13 @@ struct volume {
     bool drained, owes_drain, alarmed;
     bool path;     /* there is a way to the LUN */
     bool admitted; /* the nexus was, once in this run */
+    bool told_path;
+    uint64_t told_ns, heard_ns, up_ns;
+    bool redirected;      /* nexus.h: NEXUS_DO_REDIRECT */
+    struct list away;     /* writes that the coordinator has; work_write.node */
+    struct list carried;  /* of others, at the coordinator */
+    uint32_t carried_out; /* … and not done */
+    uint64_t refused[SIM_SENDERS]; /* of these incarnations nothing is taken */
     struct sim_event login;
     uint32_t in_flight;      /* on this session */
     struct ask *registering; /* REGISTER, for when nothing is */
@@ -214,6 +231,9 @@ void world_init(struct sim *s, const struct world_options *o);
 void world_settle(struct sim *s, uint64_t limit_ns);
 /* The same for some (bit host - 1), while faults go on. */
 void world_expect(struct sim *s, uint64_t members, uint64_t limit_ns);
+/* That one serves LUN 0 within `limit_ns`, and each disk of it is written,
+ * while faults go on. */
+void world_serves(struct sim *s, uint32_t host, uint64_t limit_ns);
 struct node *world_node(struct sim *s, uint32_t host); /* NULL: down */
 /* Down, and about to begin a new run by itself? */
 bool world_ends(const struct sim *s, uint32_t host);
@@ -246,6 +266,7 @@ struct ask *lun_ask_new(struct volume *v, enum sim_op op, uint32_t ticket,
 void lun_change_block(struct volume *v, const struct block_change *change);
 void lun_nexus(struct volume *v, const struct nexus_event *event);
 void lun_look(struct volume *v); /* READ KEYS, and be admitted anew */
+void lun_drop(struct volume *v); /* end the session */
 struct node_blocks *lun_blocks(struct ask *a); /* of an answered SIM_READ */
 /* False: torn, or never written. */
 bool lun_copy(const void *bytes, size_t length, struct node_copy *ret_copy);
@@ -261,6 +282,23 @@ void shell_open(struct volume *v); /* the nexus carries */
 void shell_beat(struct volume *v); /* metadata is written */
 void shell_takeover(struct volume *v, const struct takeover_event *event);
 
+/* -- redirect.c ------------------------------------------------------------ */
+void redirect_start(struct volume *v);
+/* The path to the LUN, asked and told of; what was not answered, again. */
+void redirect_beat(struct volume *v);
+bool redirect_has_path(const struct volume *v);
+void redirect_ask_fence(struct volume *v);
+/* By way of the coordinator, until it is answered. */
+void redirect_write(struct work_write *w);
+void redirect_message(struct volume *v, const struct node_message *m);
+void redirect_open(struct volume *v); /* the nexus carries: what waits */
+/* Nothing of others that is not at the LUN gets there: returns how many. */
+uint32_t redirect_drop(struct volume *v);
+/* F4: of that run nothing is taken any more.  True: and nothing is out. */
+bool redirect_refuse(struct volume *v, struct lm_run run);
+void shell_idle(struct volume *v);        /* node_takeover.c: may it close? */
+void work_answered(struct work_write *w); /* work.c: is durable */
+
 /* -- work.c ---------------------------------------------------------------- */
 void work_init(struct sim *s, const struct world_options *o);
 void work_start(struct volume *v);
@@ -274,6 +312,8 @@ void work_release(struct volume *v, const struct lm_target *target);
 void work_check(struct sim *s);
 uint64_t work_grants(struct sim *s); /* sent so far */
 const struct world_options *work_options(const struct sim *s);
+/* NULL: each disk of the LUN was written since; else which was not. */
+const char *work_unwritten(struct sim *s, uint32_t lun, uint64_t since_ns);
 /* Do all of `members` (bit host - 1) carry, know one coordinator, and is each
  * disk written? */
 bool work_gets_on(struct sim *s, uint64_t members, uint64_t since_ns,

@@ -92,6 +92,11 @@ static void fire_drained(struct sim_event *event)
 {
     struct fence_job *job = container_of(event, struct fence_job, timer);
 
+    if (!redirect_refuse(job->volume, job->core.args.target.run)) {
+        sim_post(event->sim, &job->timer, SIM_MS, job->volume->node->me.node,
+                 fire_drained);
+        return;
+    }
     step(job, &(struct fence_event){.kind = FENCE_EV_DRAINED,
                                     .ticket = job->ticket});
 }

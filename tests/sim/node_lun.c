@@ -31,6 +31,12 @@ static void session_lost(struct volume *v)
     login(v, sim_between(v->node->host->sim, 50 * SIM_MS, SIM_S));
 }
 
+void lun_drop(struct volume *v)
+{
+    sim_session_break(v->node->host->sim, v->lun, v->node->me.node, 0);
+    session_lost(v);
+}
+
 /* Until a session is drained nothing is sent on it but what drains it (I13);
  * until its nexus is admitted, nothing but the nexus' own questions (F2). */
 static bool may_send(const struct volume *v, const struct ask *a)
@@ -163,6 +169,8 @@ static void ask_done(struct sim_command *c)
     if (v->node->over)
         return;
     v->in_flight--;
+    if (c->status != SIM_NO_ANSWER)
+        v->heard_ns = sim_now(v->node->host->sim);
     if (c->status == SIM_ATTENTION && v->drained)
         lun_nexus(v, &(struct nexus_event){.kind = NEXUS_EV_ATTENTION});
     if (c->status == SIM_NO_ANSWER)
@@ -508,7 +516,16 @@ static void carry_out(struct volume *v, const struct nexus_effect *fx)
         break;
     case NEXUS_DO_ASK_CONSENT: ask_consent(v, fx); break;
     case NEXUS_DO_TELL_UNRESERVED: unreserved(v); break;
+    case NEXUS_DO_ASK_FENCE:
+        lun_drop(v);
+        redirect_ask_fence(v);
+        break;
+    case NEXUS_DO_REDIRECT:
+        v->redirected = true;
+        work_open(v);
+        break;
     case NEXUS_DO_OPEN:
+        v->redirected = false;
         shell_open(v);
         work_open(v);
         break;
@@ -544,6 +561,8 @@ void lun_nexus(struct volume *v, const struct nexus_event *event)
         v->admitted = true;
         node_path(v);
         fence_tell(v, FENCE_EV_ADMITTED);
+        shell_takeover(v,
+                       &(struct takeover_event){.kind = TAKEOVER_EV_ADMITTED});
     }
     send_pending(v);
 }
@@ -563,6 +582,7 @@ static void ready(struct ask *a, enum lun_answer answer)
         return; /* lost again */
     v->drained = true;
     v->owes_drain = false;
+    v->heard_ns = v->up_ns = sim_now(v->node->host->sim);
     lun_nexus(v, &(struct nexus_event){.kind = NEXUS_EV_UP});
 }
 

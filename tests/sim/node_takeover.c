@@ -136,11 +136,18 @@ static void close_if_idle(struct volume *v)
 {
     if (v->closing && TAKE(v->meta_waiting))
         v->meta_out--;
-    if (!v->closing || v->meta_out)
+    if (v->closing)
+        v->carried_out -= redirect_drop(v);
+    if (!v->closing || v->meta_out || v->carried_out)
         return;
     v->closing = v->open = false;
     shell_takeover(v, &(struct takeover_event){.kind = TAKEOVER_EV_CLOSED,
                                                .ticket = v->close_ticket});
+}
+
+void shell_idle(struct volume *v)
+{
+    close_if_idle(v);
 }
 
 /* No answer, or a conflict: the nexus must be admitted anew, then the write is
@@ -174,6 +181,7 @@ void shell_open(struct volume *v)
 
     if (a)
         lun_ask(v, a);
+    redirect_open(v);
 }
 
 static void meta_write(struct volume *v, answered_fn *answered, uint32_t ticket)
@@ -254,6 +262,7 @@ void shell_message(struct volume *v, const struct node_message *m)
         {MSG_CONFIRM,       TAKEOVER_EV_CONFIRM      },
         {MSG_CONFIRMED,     TAKEOVER_EV_CONFIRMED    },
         {MSG_CONSENT_ASKED, TAKEOVER_EV_CONSENT_ASKED},
+        {MSG_FENCE_ASKED,   TAKEOVER_EV_FENCE_ASKED  },
         {MSG_ARBITER_WON,   TAKEOVER_EV_ARBITER_WON  },
         {MSG_UNRESERVED,    TAKEOVER_EV_UNRESERVED   },
     };
@@ -263,6 +272,11 @@ void shell_message(struct volume *v, const struct node_message *m)
                                            .turn = m->turn});
     else if (m->kind == MSG_FENCED && lm_run_eq(m->run, v->node->me))
         lun_nexus(v, &(struct nexus_event){.kind = NEXUS_EV_FENCED_ELSEWHERE});
+    else if (m->kind == MSG_PATH_FENCED && lm_run_eq(m->run, v->node->me))
+        lun_nexus(v, &(struct nexus_event){.kind = NEXUS_EV_PATH_FENCED,
+                                           .turn = m->turn});
+    else if (m->kind == MSG_WRITE || m->kind == MSG_WRITTEN)
+        redirect_message(v, m);
     else if (m->kind == MSG_RESERVED)
         lun_nexus(v, &(struct nexus_event){.kind = NEXUS_EV_RESERVED});
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -422,13 +436,14 @@ static void say(struct volume *v, const struct takeover_effect *fx,
         .run = v->node->me,
         .epoch = fx->epoch,
         .view_id = fx->view_id,
-        .key = nexus_key(&v->nexus),
+        .key = nexus_key_in_use(&v->nexus),
+        .turn = fx->turn,
         .to = fx->to,
         .opened = fx->opened,
         .disks = v->holds,
     };
 
-    if (kind == MSG_FENCED)
+    if (kind == MSG_FENCED || kind == MSG_PATH_FENCED)
         m.run = fx->run;
     if (to)
         node_send(v, to, m);
@@ -475,6 +490,9 @@ static void carry_out(struct volume *v, const struct takeover_effect *fx)
         say(v, fx, MSG_CONFIRMED, fx->run.node);
         break;
     case TAKEOVER_DO_CONSENT: consent(v, fx); break;
+    case TAKEOVER_DO_TELL_PATH_FENCED:
+        say(v, fx, MSG_PATH_FENCED, fx->run.node);
+        break;
     case TAKEOVER_DO_TELL_FENCED:
         say(v, fx, MSG_FENCED, fx->run.node);
         node_declare_fenced(v->node, fx->run);

@@ -400,6 +400,144 @@ static void late_grant(struct sim *s)
     world_settle(s, SETTLE_S * SIM_S);
 }
 
+/* -- 1, 4: a host without a path goes on ----------------------------------- */
+
+/* Who is redirected dies while the coordinator's writes, its own among them,
+ * hang in the target; they go on when others may have what it had. */
+static void borrowed_pen_once(struct sim *s, uint32_t host)
+{
+    uint32_t pen = coordinator(s);
+
+    if (!pen || pen == host)
+        return;
+    for (uint32_t i = 0; i < 200 && !s->verdict.failed; i++) {
+        if (sim_target_hold_writes(s, 0, pen))
+            break;
+        sim_run_until(s, sim_now(s) + 5 * SIM_MS);
+    }
+    sim_host_crash(&s->host[host], true);
+    pass(s, 6000, 12000);
+}
+
+static void borrowed_pen(struct sim *s)
+{
+    struct world_options o = draw(s, 1);
+
+    o.hosts = 3;
+    o.cpg.two_node = false;
+    o.target.preempt_abort = true; /* a reset waits for what is held */
+    if (!begin(s, &o))
+        return;
+    for (uint32_t i = 0; i < 4 && !s->verdict.failed; i++) {
+        uint32_t host = any_host(s);
+
+        world_path(s, 0, host, false);
+        pass(s, 7000, 9000);
+        borrowed_pen_once(s, host);
+        sim_target_let_go(s, 0);
+        world_path(s, 0, host, true);
+        if (!s->host[host].up && !world_ends(s, host))
+            sim_host_start(&s->host[host]);
+        pass(s, 0, 6000);
+    }
+    world_settle(s, SETTLE_S * SIM_S);
+}
+
+/* Paths are cut and healed, with writes held on their way, while hosts die. */
+static void lost_path_once(struct sim *s)
+{
+    uint32_t host = any_host(s), other = any_host(s);
+    bool holds = sim_chance(s, 700);
+
+    if (holds)
+        (void)sim_target_hold_writes(s, 0, host);
+    world_path(s, 0, host, false);
+    pass(s, 0, sim_chance(s, 300) ? 5000 : 12000);
+    if (sim_chance(s, 200))
+        world_path(s, 0, other, false);
+    if (sim_chance(s, 200))
+        sim_host_crash(&s->host[other], sim_chance(s, 500));
+    else if (sim_chance(s, 200))
+        sim_net_split(s, 1U << other);
+    if (sim_chance(s, 500))
+        sim_target_let_go(s, 0);
+    pass(s, 0, 6000);
+    world_path(s, 0, host, true);
+    pass(s, 0, sim_chance(s, 500) ? 1000 : 6000);
+    sim_target_let_go(s, 0);
+    sim_net_heal_all(s);
+    world_path(s, 0, other, true);
+    for (uint32_t h = 1; h <= s->host_count; h++)
+        if (!s->host[h].up && !world_ends(s, h))
+            sim_host_start(&s->host[h]);
+    pass(s, 0, 6000);
+}
+
+static void lost_path(struct sim *s)
+{
+    struct world_options o = draw(s, 1);
+
+    o.hosts = 3 + sim_below(s, 2);
+    o.cpg.two_node = false;
+    if (!begin(s, &o))
+        return;
+    for (uint32_t i = 0; i < 5 && !s->verdict.failed; i++)
+        lost_path_once(s);
+    world_settle(s, SETTLE_S * SIM_S);
+}
+
+/* Nobody is fenced for a path: each host goes on with its run. */
+static void path_alone(struct sim *s)
+{
+    struct world_options o = draw(s, 1);
+    uint64_t run[SIM_SENDERS];
+
+    o.hosts = 3;
+    o.cpg.two_node = o.eager = false;
+    o.target.long_ns = 50 * SIM_MS;
+    o.net.reset_permille = 0;
+    if (!begin(s, &o))
+        return;
+    for (uint32_t h = 1; h <= o.hosts; h++)
+        run[h] = s->host[h].run;
+    for (uint32_t i = 0; i < 6 && !s->verdict.failed; i++) {
+        uint32_t host = any_host(s);
+
+        world_path(s, 0, host, false);
+        pass(s, 0, 15000);
+        world_path(s, 0, host, true);
+        pass(s, 0, 8000);
+    }
+    world_settle(s, SETTLE_S * SIM_S);
+    for (uint32_t h = 1; h <= o.hosts && !s->verdict.failed; h++)
+        if (s->host[h].run != run[h])
+            sim_fail(s, "progress", "h%u was fenced for a path", h);
+}
+
+/* All are cut off, some after others; then one is back: it must serve, and the
+ * others write by way of it. */
+static void last_path(struct sim *s)
+{
+    struct world_options o = draw(s, 1);
+    uint32_t first;
+
+    o.hosts = 3 + sim_below(s, 2);
+    o.cpg.two_node = o.eager = false;
+    o.target.long_ns = 50 * SIM_MS;
+    if (!begin(s, &o))
+        return;
+    first = any_host(s);
+    for (uint32_t i = 0; i < o.hosts; i++) {
+        world_path(s, 0, 1 + (first + i) % o.hosts, false);
+        pass(s, 0, sim_chance(s, 500) ? 1000 : 9000);
+    }
+    pass(s, 0, 9000);
+    first = any_host(s);
+    world_path(s, 0, first, true);
+    world_serves(s, first, 60 * SIM_S);
+    world_settle(s, SETTLE_S * SIM_S);
+}
+
 /* -- who comes while another coordinates ----------------------------------- */
 
 /* Nobody is fenced but who ended: each host that was not crashed here goes on
@@ -467,6 +605,10 @@ const struct sim_scenario sim_scenarios[] = {
     {"two_claimants", "views change during takeovers (F10)", two_claimants},
     {"split_several_luns", "splits, lost paths (F8)", split_several_luns},
     {"stuck_but_alive", "listed, but takes no steps (F9)", stuck_but_alive},
+    {"lost_path", "paths go and come back, hosts die (F1, F4)", lost_path},
+    {"borrowed_pen", "who is redirected dies, its writes hang (F4)", borrowed_pen},
+    {"path_alone", "paths go and come back, no run ends", path_alone},
+    {"last_path", "all paths go, one comes back", last_path},
     {"joiners", "hosts come while another coordinates", joiners},
     {"target_forgets", "the target restarts (F12)", target_forgets},
 };

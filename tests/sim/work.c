@@ -90,23 +90,30 @@ static void next_write(struct work_write *w)
              w->volume->node->me.node, fire_write);
 }
 
+void work_answered(struct work_write *w)
+{
+    struct volume *v = w->volume;
+    struct sim *s = v->node->host->sim;
+
+    work_of(s)->disk[v->lun][w->disk].written_ns = sim_now(s);
+    sim_expect_version(s, v->lun, w->block, w->version);
+    next_write(w);
+}
+
 static void written(struct ask *a, enum lun_answer answer)
 {
     struct work_write *w = a->arg;
     struct volume *v = w->volume;
-    struct sim *s = v->node->host->sim;
 
     if (answer == LUN_OK) {
-        work_of(s)->disk[v->lun][w->disk].written_ns = sim_now(s);
-        sim_expect_version(s, v->lun, w->block, w->version);
-        next_write(w);
+        work_answered(w);
         return;
     }
     if (answer == LUN_CONFLICT)
         lun_look(v);
     if (v->node->over)
         return;
-    if (nexus_may_carry(&v->nexus) && answer == LUN_FAILED)
+    if (v->redirected || (nexus_may_carry(&v->nexus) && answer == LUN_FAILED))
         send_write(w); /* not carried out: a unit attention, or aborted */
     else
         list_push_back(&v->waiting, &w->node);
@@ -134,11 +141,15 @@ static void send_write(struct work_write *w)
     struct sim *s = v->node->host->sim;
     struct ask *a;
 
-    if (!nexus_may_carry(&v->nexus)) {
+    if (!v->redirected && !nexus_may_carry(&v->nexus)) {
         list_push_back(&v->waiting, &w->node);
         return;
     }
     check_owner(w);
+    if (v->redirected) {
+        redirect_write(w);
+        return;
+    }
     if (w->tried && sim_can_land(s, v->lun, v->node->me.node, w->id))
         sim_fail(s, "I13",
                  "lun %u: h%u sends write %" PRIu64 " again while its first "
@@ -171,6 +182,7 @@ void work_open(struct volume *v)
 void work_start(struct volume *v)
 {
     list_init(&v->waiting);
+    redirect_start(v);
 }
 
 /* -- owners ---------------------------------------------------------------- */
@@ -418,6 +430,22 @@ void work_check(struct sim *s)
 
 /* -- progress -------------------------------------------------------------- */
 
+const char *work_unwritten(struct sim *s, uint32_t lun, uint64_t since_ns)
+{
+    static char why[160];
+
+    for (uint32_t i = 0; work_of(s)->options.work && i < NODE_DISKS; i++) {
+        const struct disk *d = &work_of(s)->disk[lun][i];
+
+        if (d->written_ns > since_ns)
+            continue;
+        snprintf(why, sizeof why, "lun %u: disk %u of h%u is not written", lun,
+                 i, d->owner.node);
+        return why;
+    }
+    return NULL;
+}
+
 static const char *stuck(struct sim *s, uint32_t lun, uint64_t members,
                          uint64_t since_ns)
 {
@@ -446,16 +474,7 @@ static const char *stuck(struct sim *s, uint32_t lun, uint64_t members,
         snprintf(why, sizeof why, "lun %u: %u hosts serve", lun, serving);
         return why;
     }
-    for (uint32_t i = 0; work_of(s)->options.work && i < NODE_DISKS; i++) {
-        const struct disk *d = &work_of(s)->disk[lun][i];
-
-        if (d->written_ns > since_ns)
-            continue;
-        snprintf(why, sizeof why, "lun %u: disk %u of h%u is not written", lun,
-                 i, d->owner.node);
-        return why;
-    }
-    return NULL;
+    return work_unwritten(s, lun, since_ns);
 }
 
 bool work_gets_on(struct sim *s, uint64_t members, uint64_t since_ns,

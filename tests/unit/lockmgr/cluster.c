@@ -157,6 +157,17 @@ void cluster_path_fence(struct cluster *c, uint32_t node)
         nodes_fence(c, &c->node[server - 1], target);
 }
 
+void cluster_cut(struct cluster *c, uint32_t node)
+{
+    struct nexus_event retire = {.kind = NEXUS_EV_RETIRE};
+    struct node *n = &c->node[node - 1];
+
+    if (!n->alive || !nexus_may_carry(&n->nexus))
+        return;
+    cluster_drop_session(c, node);
+    nodes_nexus_event(c, n, &retire);
+}
+
 static void split_at_random(struct cluster *c)
 {
     uint32_t side[CLUSTER_NODES] = {0};
@@ -182,7 +193,12 @@ static void do_fault(struct cluster *c)
     case 2:
     case 3:
     case 4:
-    case 5: cluster_drop_session(c, node); break;
+    case 5:
+        if (cluster_random(c, 2))
+            cluster_cut(c, node);
+        else
+            cluster_drop_session(c, node);
+        break;
     case 6: split_at_random(c); break;
     case 7: cluster_heal(c); break;
     case 8:
@@ -419,6 +435,7 @@ static void write_something(struct cluster *c, struct node *n)
     cmd->state = COMMAND_SENT;
     cmd->session = n->session;
     cmd->epoch = n->takeover.epoch;
+    cmd->turn = n->nexus.args.turn;
 }
 
 static void do_timer(struct cluster *c, struct node *n)

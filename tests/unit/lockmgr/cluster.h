@@ -91,7 +91,7 @@ struct message {
     uint32_t from, to, from_life, to_life;
     enum takeover_event_kind kind; /* what it is to who gets it */
     struct takeover_event event;
-    bool to_nexus; /* CONSENTED or RESERVED */
+    bool to_nexus; /* CONSENTED, RESERVED, … */
     enum nexus_event_kind nexus_kind;
     uint32_t turn;
 };
@@ -128,7 +128,7 @@ struct cluster {
     uint32_t done_count;
     struct lm_run opened_by[EPOCHS_MAX];
     uint64_t meta_epoch; /* the highest that was written under */
-    uint32_t served, fenced, path_fenced, data_accepted;
+    uint32_t served, fenced, path_fenced, redirected, data_accepted;
     const char *broken; /* NULL: nothing */
 };
 
@@ -148,6 +148,8 @@ void cluster_split(struct cluster *c, const uint32_t side[CLUSTER_NODES]);
 void cluster_heal(struct cluster *c);
 /* All registrations and the reservation are gone: no APTPL (F12). */
 void cluster_restart_target(struct cluster *c);
+/* Its session breaks, and it gives its key up, to go redirected. */
+void cluster_cut(struct cluster *c, uint32_t node);
 /* I13: the coordinator fences the present key of a live node. */
 void cluster_path_fence(struct cluster *c, uint32_t node);
 

@@ -91,6 +91,33 @@ static void ask_consent(struct cluster *c, struct node *n)
     }
 }
 
+static void ask_path_fence(struct cluster *c, struct node *n)
+{
+    uint32_t to = n->takeover.coordinator.node;
+    struct message *m;
+
+    if (!to || to == n->number)
+        return;
+    m = send(c, n, to);
+    m->kind = TAKEOVER_EV_FENCE_ASKED;
+    m->event = (struct takeover_event){
+        .kind = m->kind, .run = n->run, .turn = n->nexus.args.turn};
+}
+
+/* I13: nothing that was sent under its keys so far can land any more. */
+static void check_redirect(struct cluster *c, const struct node *n)
+{
+    c->redirected++;
+    for (int i = 0; i < COMMANDS_MAX; i++) {
+        const struct command *cmd = &c->command[i];
+
+        if (cmd->node == n->number && cmd->life == n->life &&
+            (cmd->kind == COMMAND_DATA || cmd->kind == COMMAND_META) &&
+            cmd->turn <= n->nexus.args.turn && cmd->state == COMMAND_RUNNING)
+            c->broken = "redirected while a write of it can land (I13)";
+    }
+}
+
 static void tell_unreserved(struct cluster *c, struct node *n)
 {
     struct takeover_event ev = {.kind = TAKEOVER_EV_UNRESERVED};
@@ -118,6 +145,8 @@ static void carry_out_nexus(struct cluster *c, struct node *n,
         break;
     case NEXUS_DO_READ_KEYS: ask_for_nexus(c, n, fx, COMMAND_READ_KEYS); break;
     case NEXUS_DO_ASK_CONSENT: ask_consent(c, n); break;
+    case NEXUS_DO_ASK_FENCE: ask_path_fence(c, n); break;
+    case NEXUS_DO_REDIRECT: check_redirect(c, n); break;
     case NEXUS_DO_TELL_UNRESERVED: tell_unreserved(c, n); break;
     case NEXUS_DO_FAIL: end_run(c, n); break;
     case NEXUS_DO_STOP:
@@ -131,6 +160,7 @@ void nodes_nexus_event(struct cluster *c, struct node *n,
                        const struct nexus_event *ev)
 {
     struct fence_event admitted = {.kind = FENCE_EV_ADMITTED};
+    struct takeover_event admitted_too = {.kind = TAKEOVER_EV_ADMITTED};
     bool was = nexus_is_admitted(&n->nexus);
     struct nexus_effects fx;
 
@@ -140,6 +170,8 @@ void nodes_nexus_event(struct cluster *c, struct node *n,
     for (uint32_t i = 0; i < FENCES_MAX && !was; i++)
         if (nexus_is_admitted(&n->nexus) && n->fence_used[i])
             nodes_fence_event(c, n, i, &admitted);
+    if (!was && nexus_is_admitted(&n->nexus))
+        nodes_takeover_event(c, n, &admitted_too);
 }
 
 /* -- fences ---------------------------------------------------------------- */
@@ -302,7 +334,7 @@ static void say(struct cluster *c, struct node *n,
                                            .opened = fx->opened,
                                            .to = fx->to};
         if (kind == TAKEOVER_EV_REPORTED && n->nexus.registered)
-            m->event.key = nexus_key(&n->nexus);
+            m->event.key = nexus_key_in_use(&n->nexus);
     }
 }
 
@@ -323,6 +355,17 @@ static void consent(struct cluster *c, struct node *n,
     m = send(c, n, fx->run.node);
     m->to_nexus = true;
     m->nexus_kind = NEXUS_EV_CONSENTED;
+    m->turn = fx->turn;
+}
+
+static void tell_path_fenced(struct cluster *c, struct node *n,
+                             const struct takeover_effect *fx)
+{
+    struct message *m = send(c, n, fx->run.node);
+
+    m->to_life = (uint32_t)fx->run.incarnation;
+    m->to_nexus = true;
+    m->nexus_kind = NEXUS_EV_PATH_FENCED;
     m->turn = fx->turn;
 }
 
@@ -458,6 +501,8 @@ static void carry_out_takeover(struct cluster *c, struct node *n,
         say(c, n, fx, TAKEOVER_EV_RESIGNED);
     else if (fx->kind == TAKEOVER_DO_CONSENT)
         consent(c, n, fx);
+    else if (fx->kind == TAKEOVER_DO_TELL_PATH_FENCED)
+        tell_path_fenced(c, n, fx);
     else if (fx->kind == TAKEOVER_DO_TELL_FENCED)
         tell_fenced(c, n, fx->run);
     else if (fx->kind == TAKEOVER_DO_TELL_RESERVED)

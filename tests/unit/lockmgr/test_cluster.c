@@ -82,7 +82,7 @@ static void show(const struct cluster *c, uint64_t seed)
 
 static void run_seeds(uint32_t nodes)
 {
-    uint32_t served = 0, fenced = 0, path_fenced = 0;
+    uint32_t served = 0, fenced = 0, path_fenced = 0, redirected = 0;
 
     for (uint64_t seed = 1; seed <= RUNS / TEST_ONE_IN; seed++) {
         struct cluster *c = new_cluster(nodes, seed);
@@ -97,6 +97,7 @@ static void run_seeds(uint32_t nodes)
         served += c->served;
         fenced += c->fenced;
         path_fenced += c->path_fenced;
+        redirected += c->redirected;
         end_cluster(c);
         if (!good)
             return;
@@ -105,6 +106,7 @@ static void run_seeds(uint32_t nodes)
     CU_ASSERT_TRUE(served > RUNS / TEST_ONE_IN);
     CU_ASSERT_TRUE(fenced > RUNS / TEST_ONE_IN);
     CU_ASSERT_TRUE(path_fenced > 0);
+    CU_ASSERT_TRUE(redirected > 0);
 }
 
 static void two_nodes_keep_their_promises_whatever_happens(void)

@@ -377,6 +377,84 @@ static void i13_who_went_redirected_never_uses_that_key_again(void)
     is_in(NEXUS_ASKING);
 }
 
+static void path_fenced(uint32_t turn)
+{
+    struct nexus_event ev = {.kind = NEXUS_EV_PATH_FENCED, .turn = turn};
+
+    nexus_step(&n, &ev, &fx);
+}
+
+static void i13_nobody_is_redirected_before_the_path_fence_is_done(void)
+{
+    setup();
+    open_nexus();
+    hear(NEXUS_EV_LOST);
+    hear(NEXUS_EV_RETIRE);
+    CU_ASSERT_TRUE(does(NEXUS_DO_ASK_FENCE));
+    CU_ASSERT_FALSE(does(NEXUS_DO_REDIRECT));
+    CU_ASSERT_TRUE(nexus_wants_fence(&n));
+    CHECK_EQ(nexus_key_in_use(&n), 0); /* what a report says */
+    path_fenced(0);
+    CU_ASSERT_TRUE(does(NEXUS_DO_REDIRECT));
+    CU_ASSERT_FALSE(nexus_wants_fence(&n));
+    is_in(NEXUS_RETIRED);
+    path_fenced(0);
+    CHECK_EQ(fx.count, 0);
+}
+
+static void i13_who_is_redirected_is_until_it_is_open_under_a_new_key(void)
+{
+    setup();
+    open_nexus();
+    hear(NEXUS_EV_RETIRE);
+    path_fenced(0);
+    name_me(1, 0, FENCING_DONE);
+    hear(NEXUS_EV_REPAIRED);
+    is_in(NEXUS_ASKING);
+    consent(1);
+    CHECK_EQ(nexus_key_in_use(&n), nexus_key(&n));
+    hear(NEXUS_EV_REGISTERED);
+    hear(NEXUS_EV_BLOCKS_READ);
+    hear(NEXUS_EV_BLOCK_WRITTEN);
+    CU_ASSERT_TRUE(n.redirected);
+    hear(NEXUS_EV_RESERVATION_READ);
+    is_in(NEXUS_OPEN);
+    CU_ASSERT_FALSE(n.redirected);
+    path_fenced(0); /* late, of the key before */
+    CHECK_EQ(fx.count, 0);
+    is_in(NEXUS_OPEN);
+}
+
+static void i13_an_old_consent_does_not_spare_the_path_fence(void)
+{
+    setup();
+    open_nexus();
+    hear(NEXUS_EV_LOST);
+    hear(NEXUS_EV_RETIRE);
+    consent(1); /* a message that is repeated */
+    CHECK_EQ(nexus_key_in_use(&n), 0);
+    path_fenced(0);
+    CU_ASSERT_TRUE(does(NEXUS_DO_REDIRECT));
+    hear(NEXUS_EV_REPAIRED);
+    is_in(NEXUS_ASKING);
+    consent(1);
+    is_in(NEXUS_REGISTERING);
+}
+
+static void i13_a_path_fence_that_was_not_asked_for_stops_the_nexus(void)
+{
+    setup();
+    open_nexus();
+    path_fenced(0);
+    CU_ASSERT_TRUE(does(NEXUS_DO_STOP));
+    CU_ASSERT_TRUE(does(NEXUS_DO_REDIRECT));
+    CU_ASSERT_FALSE(nexus_may_carry(&n));
+    hear(NEXUS_EV_LOST);
+    CU_ASSERT_TRUE(n.redirected);
+    hear(NEXUS_EV_RETIRE); /* nothing is out that another fence must end */
+    CU_ASSERT_FALSE(does(NEXUS_DO_ASK_FENCE));
+}
+
 static void f24_keys_cut_short_are_not_keys_gone(void)
 {
     struct nexus_event cut = {
@@ -423,6 +501,10 @@ static const struct test tests[] = {
     TEST(i13_a_path_fence_wants_consent_and_a_new_key),
     TEST(i13_the_old_key_does_not_come_back_after_a_path_fence),
     TEST(i13_who_went_redirected_never_uses_that_key_again),
+    TEST(i13_nobody_is_redirected_before_the_path_fence_is_done),
+    TEST(i13_who_is_redirected_is_until_it_is_open_under_a_new_key),
+    TEST(i13_an_old_consent_does_not_spare_the_path_fence),
+    TEST(i13_a_path_fence_that_was_not_asked_for_stops_the_nexus),
     TEST(f24_keys_cut_short_are_not_keys_gone),
     TEST(a_damaged_block_keeps_the_nexus_shut_and_says_so),
 };
