@@ -42,6 +42,7 @@ void fs_link_init(struct fs_link *link, const struct fs_link_ops *ops,
 {
     link->ops = ops;
     link->self = *self;
+    atomic_init(&link->calls, 0);
     pthread_mutex_init(&link->ear, NULL);
 }
 
@@ -110,7 +111,11 @@ void fs_link_deafen(struct fs_link *link)
 
 void fs_link_send(struct fs_link *link, struct fs_call *call)
 {
+    fs_op op = call->request.args.op;
+
     ASSERT(loop_self() != NULL);
     ASSERT(call->done != NULL);
+    if (op != FS_OP_READ && op != FS_OP_WRITE)
+        atomic_fetch_add_explicit(&link->calls, 1, memory_order_relaxed);
     link->ops->send(link, call);
 }

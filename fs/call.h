@@ -9,6 +9,7 @@
 #include "fs/proto.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 /* Ownership: the caller's, from fs_link_send() to `done`; what request points
@@ -112,6 +113,7 @@ struct fs_link {
     void (*ready)(struct fs_link *link);
     void (*lost)(struct fs_link *link, enum err e);
     void *user;
+    atomic_ullong calls; /* that were sent, but for data */
 };
 
 /* For those who make links: their side of it.  Who does not listen is not

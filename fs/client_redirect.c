@@ -345,7 +345,8 @@ void fs_client_info(struct fs_client *client, struct fs_client_info *ret_info)
         .direct_ios = atomic_load(&c->direct_ios),
         .direct_bytes = atomic_load(&c->direct_bytes),
         .redirected_ios = atomic_load(&c->redirected_ios),
-        .redirected_bytes = atomic_load(&c->redirected_bytes)};
+        .redirected_bytes = atomic_load(&c->redirected_bytes),
+        .metadata_ops = atomic_load(&c->link->calls)};
     pthread_mutex_lock(&c->path_mutex);
     turns = clock_now_ns(c->clock) < c->turns_until_ns;
     ret_info->redirected = !atomic_load(&c->path) || turns;

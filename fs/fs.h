@@ -381,6 +381,7 @@ struct fs_client_info {
     uint64_t since_ns;  /* wall clock: of the way that it goes now */
     uint64_t direct_ios, direct_bytes; /* reads and writes of files */
     uint64_t redirected_ios, redirected_bytes;
+    uint64_t metadata_ops; /* all other calls to the coordinator */
 };
 /* Any thread; does not block. */
 void fs_client_info(struct fs_client *client, struct fs_client_info *ret_info);

@@ -97,6 +97,8 @@ struct seat {
     struct fs_client *client; /* NULL: none */
     bool may_cache;           /* it may use what it has cached (I14) */
     bool path;                /* … and send to the LUN itself (I13) */
+    struct seat_state state;
+    bool doubted; /* it looked Paused at the last beat */
     struct seat_peers peers;
 
     /* What was said last: a new guard begins with that.  [word] */
@@ -166,5 +168,8 @@ void cluster_agents_stop(struct cluster *c);
 
 /* -- seat.c ---------------------------------------------------------------- */
 void seat_on_beat(struct seat *s);
+
+/* -- seat_state.c ---------------------------------------------------------- */
+void seat_state_beat(struct seat *s);
 
 #endif

@@ -23,6 +23,16 @@
 
 struct guard;
 
+/* How a host has a volume. */
+enum volume_state {
+    VOLUME_DIRECT,     /* in use */
+    VOLUME_REDIRECTED, /* in use, by way of the coordinator */
+    VOLUME_PAUSED,     /* what is asked of it waits; or by an operator */
+    VOLUME_OFFLINE,
+    VOLUME_MAINTENANCE /* this host is drained */
+};
+const char *volume_state_name(enum volume_state state);
+
 /* What is around a guard.  `user` is that of guard_args. */
 struct guard_ops {
     /* Open the database under an epoch that is claimed; `others`: all runs
@@ -137,5 +147,8 @@ bool guard_coordinates(const struct guard *g);
 bool guard_carries(const struct guard *g);
 /* "" if all is well; else why this host cannot use the LUN now. */
 const char *guard_trouble(const struct guard *g);
+/* Direct, Redirected or Paused, and why; *ret_reason is static, or the
+ * guard's. */
+enum volume_state guard_state(const struct guard *g, const char **ret_reason);
 
 #endif

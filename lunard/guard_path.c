@@ -116,3 +116,36 @@ void guard_path_opens(struct guard *g)
     if (!g->open_ns)
         g->open_ns = guard_now_ns(g);
 }
+
+/* -- what is told of it ---------------------------------------------------- */
+
+static const char *why_it_waits(const struct guard *g)
+{
+    if (!g->view.quorate)
+        return "the cluster has no quorum";
+    if (*g->trouble)
+        return g->trouble;
+    if (!g->session || guard_is_silent(g, g->args.io_suspect_ms))
+        return "no path to the LUN";
+    if (!nexus_may_carry(&g->nexus) && !g->nexus.redirected)
+        return "this host is not admitted to the LUN yet";
+    return "nobody coordinates it";
+}
+
+enum volume_state guard_state(const struct guard *g, const char **ret_reason)
+{
+    bool served = g->view.quorate && g->takeover.coordinator.node;
+
+    if (served && nexus_may_carry(&g->nexus) &&
+        !guard_is_silent(g, g->args.io_suspect_ms)) {
+        *ret_reason = "";
+        return VOLUME_DIRECT;
+    }
+    if (served && g->nexus.redirected) {
+        *ret_reason = g->session ? "the path to the LUN is being proved"
+                                 : "no path to the LUN";
+        return VOLUME_REDIRECTED;
+    }
+    *ret_reason = why_it_waits(g);
+    return VOLUME_PAUSED;
+}

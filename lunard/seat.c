@@ -383,6 +383,7 @@ void seat_on_beat(struct seat *s)
 {
     if (s->guard)
         guard_on_beat(s->guard);
+    seat_state_beat(s);
 }
 
 /* -- from cold threads ----------------------------------------------------- */
@@ -711,6 +712,8 @@ static void ask_info(void *arg)
         return;
     info->epoch = guard_epoch(s->guard);
     info->direct = guard_carries(s->guard);
+    seat_state_beat(s);
+    info->state = s->state;
     snprintf(info->trouble, sizeof info->trouble, "%s",
              *s->alarm ? s->alarm : guard_trouble(s->guard));
 }

@@ -46,8 +46,16 @@ bool seat_is_here(struct seat *s, bool *ret_others);
  * here; 0: nobody. */
 uint32_t seat_coordinator(struct seat *s);
 
+/* How this host has it, while it is open: Direct, Redirected or Paused. */
+struct seat_state {
+    enum volume_state state;
+    uint64_t since_s; /* wall clock; 0: not known yet */
+    char reason[160]; /* "": none */
+};
+
 /* What `lunar status` tells. */
 struct seat_info {
+    struct seat_state state;
     char coordinator[MEMBER_NAME_BYTES]; /* "": nobody, or not known */
     uint64_t epoch;
     bool open, direct; /* the LUN is open; I/O runs */

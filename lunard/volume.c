@@ -30,14 +30,6 @@ void volume_free(struct volume *v)
     free(v);
 }
 
-const char *volume_state_name(enum volume_state state)
-{
-    static const char *const names[] = {"Direct", "Paused", "Offline",
-                                        "Maintenance"};
-
-    return names[state];
-}
-
 void volume_set_state(struct volume *v, enum volume_state state,
                       const char *reason)
 {
@@ -46,6 +38,8 @@ void volume_set_state(struct volume *v, enum volume_state state,
     snprintf(v->reason, sizeof v->reason, "%s", reason);
     v->since_s = clock_wall_ns(clock_system()) / NS_PER_S;
     pthread_mutex_unlock(&v->vols->mutex);
+    if (v->seat && state == VOLUME_DIRECT)
+        return; /* it says itself what has become of that */
     log_line(state == VOLUME_OFFLINE ? LOG_ERROR : LOG_INFO,
              "volume %s: %s%s%s", *v->name ? v->name : v->url,
              volume_state_name(state), *reason ? ": " : "", reason);

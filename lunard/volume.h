@@ -17,13 +17,6 @@
 
 #include "iscsi/iscsi.h"
 
-enum volume_state {
-    VOLUME_DIRECT,
-    VOLUME_PAUSED,
-    VOLUME_OFFLINE,
-    VOLUME_MAINTENANCE /* this host is drained */
-};
-
 struct volume {
     struct list link; /* volumes->list */
     struct volumes *vols;
@@ -33,6 +26,8 @@ struct volume {
     uint16_t number; /* of st_ino: as long as the volume is known */
     bool shared;     /* with the hosts of the cluster: `seat` is valid */
     /* lock: volumes->mutex */
+    /* Of this host's own will: never Redirected.  What the cluster and the LUN
+     * make of Direct its seat knows. */
     enum volume_state state;
     char reason[DIAG_TEXT_BYTES]; /* of the state; "": none */
     uint64_t since_s;
@@ -62,7 +57,6 @@ struct volumes {
 
 struct volume *volume_new(struct volumes *vols); /* NULL: no memory */
 void volume_free(struct volume *v);
-const char *volume_state_name(enum volume_state state);
 void volume_set_state(struct volume *v, enum volume_state state,
                       const char *reason);
 /* Open it; state and list are the caller's.  Context: admin is held. */

@@ -483,6 +483,7 @@ struct volume_view {
     struct seat_info seat;
     struct diag trouble;
     const char *state, *reason, *coordinator;
+    uint64_t since_s;
 };
 
 static void look_at(struct volume *v, struct volume_view *ret_view)
@@ -492,7 +493,8 @@ static void look_at(struct volume *v, struct volume_view *ret_view)
     struct seat *seat;
 
     *view = (struct volume_view){.state = volume_state_name(v->state),
-                                 .reason = v->reason};
+                                 .reason = v->reason,
+                                 .since_s = v->since_s};
     if (v->shared && v->state != VOLUME_DIRECT &&
         (seat = cluster_get_seat(v->vols->args.cluster, v->uuid))) {
         seat_info(seat, &view->seat);
@@ -514,11 +516,36 @@ static void look_at(struct volume *v, struct volume_view *ret_view)
             *view->seat.coordinator ? view->seat.coordinator : NULL;
         view->info.super.epoch = view->seat.epoch;
         view->reason = view->seat.trouble;
+        if (view->seat.state.since_s) {
+            view->state = volume_state_name(view->seat.state.state);
+            view->since_s = view->seat.state.since_s;
+            if (!*view->reason)
+                view->reason = view->seat.state.reason;
+        }
     }
     if (view->info.offline) {
         view->state = volume_state_name(VOLUME_OFFLINE);
         view->reason = view->info.reason.text;
     }
+}
+
+/* How often what went which way, since this run began. */
+static void add_counters(struct volume *v, json_t *node)
+{
+    struct fs_client_info info;
+    json_t *counters;
+
+    if (v->state != VOLUME_DIRECT)
+        return;
+    fs_client_info(v->client, &info);
+    counters = json_pack("{s:I, s:I, s:I, s:I, s:I}", "direct_ios",
+                         (json_int_t)info.direct_ios, "direct_bytes",
+                         (json_int_t)info.direct_bytes, "redirected_ios",
+                         (json_int_t)info.redirected_ios, "redirected_bytes",
+                         (json_int_t)info.redirected_bytes, "metadata_ops",
+                         (json_int_t)info.metadata_ops);
+    json_object_update(node, counters);
+    json_decref(counters);
 }
 
 /* Context: mutex is held. */
@@ -532,7 +559,8 @@ static json_t *volume_to_json(struct volume *v)
     uuid_to_text(v->uuid, uuid);
     node = json_pack("{s:s, s:s, s:o, s:I}", "node", v->vols->args.host,
                      "state", view.state, "reason", json_text(view.reason),
-                     "since", (json_int_t)v->since_s);
+                     "since", (json_int_t)view.since_s);
+    add_counters(v, node);
     return json_pack(
         "{s:o, s:s, s:b, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, "
         "s:[o]}",
