@@ -27,8 +27,9 @@
 #include <unistd.h>
 
 enum {
-    AIO_DEPTH = 512, /* of a reactor: what its disks have in flight at once */
-    CACHE_S = 60     /* the kernel may cache names: no other host is there */
+    RETRY_MS = 10000, /* to open a shared volume whose LUN was away */
+    AIO_DEPTH = 512,  /* of a reactor: what its disks have in flight at once */
+    CACHE_S = 60      /* the kernel may cache names: no other host is there */
 };
 
 /* -- memory ---------------------------------------------------------------- */
@@ -276,7 +277,7 @@ static void run_reconcile(struct work *work)
 {
     struct daemon *d = container_of(work, struct daemon, reconcile);
 
-    volumes_reconcile(d->volumes);
+    d->reconcile_later = !volumes_reconcile(d->volumes);
 }
 
 static void reconcile(struct daemon *d);
@@ -286,8 +287,12 @@ static void reconciled(struct work *work)
     struct daemon *d = container_of(work, struct daemon, reconcile);
 
     d->reconciling = false;
-    if (d->reconcile_again && !d->stopping)
+    if (d->stopping)
+        return;
+    if (d->reconcile_again)
         reconcile(d);
+    else if (d->reconcile_later) /* a LUN is away, perhaps */
+        loop_timer_set(d->loops[0], &d->retry, RETRY_MS);
 }
 
 /* On reactor 0: the table says something new. */
@@ -301,10 +306,16 @@ static void reconcile(struct daemon *d)
     cluster_work(d->cluster, &d->reconcile);
 }
 
+static void fire_retry(struct timer *t)
+{
+    reconcile(container_of(t, struct daemon, retry));
+}
+
 static void stop_reconciling(void *arg)
 {
     struct daemon *d = arg;
 
+    loop_timer_cancel(d->loops[0], &d->retry);
     d->stopping = true;
     d->reconcile_again = d->reconciling;
 }
@@ -394,6 +405,7 @@ enum err daemon_start(struct daemon *d, struct diag *why)
 
     d->lock_fd = -1;
     d->cluster_ear.changed = cluster_changed;
+    d->retry.fire = fire_retry;
     pthread_mutex_init(&d->draining, NULL);
     for (size_t i = 0; !e && i < ARRAY_LEN(starts); i++)
         e = starts[i](d, why);

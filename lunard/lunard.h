@@ -54,7 +54,8 @@ struct daemon {
     /* The table is carried out by one cold thread at a time; all these on
      * reactor 0, but for `resumed`. */
     struct work reconcile;
-    bool reconciling, reconcile_again, stopping;
+    bool reconciling, reconcile_again, reconcile_later, stopping;
+    struct timer retry;
     bool resumed; /* what waited at the mount goes on; of `reconcile` only */
     struct fs_fuse *fuse;
     struct volumes *volumes;

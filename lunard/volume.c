@@ -33,11 +33,18 @@ void volume_free(struct volume *v)
 void volume_set_state(struct volume *v, enum volume_state state,
                       const char *reason)
 {
+    bool same;
+
     pthread_mutex_lock(&v->vols->mutex);
-    v->state = state;
-    snprintf(v->reason, sizeof v->reason, "%s", reason);
-    v->since_s = clock_wall_ns(clock_system()) / NS_PER_S;
+    same = v->state == state && v->since_s && !strcmp(v->reason, reason);
+    if (!same) {
+        v->state = state;
+        snprintf(v->reason, sizeof v->reason, "%s", reason);
+        v->since_s = clock_wall_ns(clock_system()) / NS_PER_S;
+    }
     pthread_mutex_unlock(&v->vols->mutex);
+    if (same)
+        return;
     if (v->seat && state == VOLUME_DIRECT)
         return; /* it says itself what has become of that */
     log_line(state == VOLUME_OFFLINE ? LOG_ERROR : LOG_INFO,

@@ -39,8 +39,9 @@ struct volumes_args {
 MUST_CHECK enum err volumes_open(const struct volumes_args *args,
                                  struct volumes **ret_volumes,
                                  struct diag *why);
-/* What the cluster's table says, and nothing else, is shared and open here. */
-void volumes_reconcile(struct volumes *vols);
+/* What the cluster's table says, and nothing else, is shared and open here.
+ * False: not all of it could be opened; try again. */
+bool volumes_reconcile(struct volumes *vols);
 /* Close every volume; the mount is gone and no file is open.  NULL is fine. */
 void volumes_close(struct volumes *vols);
 

@@ -165,15 +165,27 @@ void volumes_start_shared(struct volumes *vols)
     }
 }
 
-void volumes_reconcile(struct volumes *vols)
+static bool all_are_open(const struct volumes *vols)
+{
+    list_for_each (l, &vols->list) {
+        const struct volume *v = container_of(l, struct volume, link);
+
+        if (v->shared && v->state == VOLUME_OFFLINE)
+            return false;
+    }
+    return true;
+}
+
+bool volumes_reconcile(struct volumes *vols)
 {
     struct table_entry *entries = calloc(TABLE_VOLUMES_MAX, sizeof *entries);
     struct diag why = {0};
     size_t count;
     enum err e;
+    bool all;
 
     if (!entries)
-        return;
+        return false;
     pthread_mutex_lock(&vols->admin);
     count = cluster_volumes(vols->args.cluster, entries, TABLE_VOLUMES_MAX);
     for (size_t i = 0; i < count; i++)
@@ -192,11 +204,13 @@ void volumes_reconcile(struct volumes *vols)
     e = volumes_save(vols, &why);
     if (!e)
         e = cluster_save(vols->args.cluster, &why);
+    all = all_are_open(vols);
     pthread_mutex_unlock(&vols->admin);
     if (e)
         log_error("%s", diag_text(&why, e));
     free(entries);
     vols->args.came(vols->args.came_arg);
+    return all;
 }
 
 /* -- the administrator ----------------------------------------------------- */

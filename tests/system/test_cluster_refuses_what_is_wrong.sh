@@ -22,6 +22,10 @@ refused() { # TEXT
     others_go_on
 }
 
+is_without_its_lun() { # HOST
+    [[ "$(volume_field "$1" 'state + " " + .reason')" == "Offline "*"login at"* ]]
+}
+
 cluster_up 3 --luns 3
 etc=$LAB_DIR/h3/etc/lunar
 stop_hosts h3
@@ -47,8 +51,12 @@ sed -i 's/^listen.*/listen = 10.99.0.1:5678/' "$etc/lunar.conf"
 refused "10.99.0.1"
 cp -p "$dir/conf" "$etc/lunar.conf"
 
-step "back as it was: it is in again"
+step "back as it was, but without a path: it opens the volume when that is back"
+lab cut h3 san
 lab start h3
+wait_for 40 is_without_its_lun h3
+others_go_on
+lab heal h3 san
 wait_for 30 sees_volume h3
 
 step "a volume of another cluster"
