@@ -23,7 +23,7 @@ refused() { # TEXT
 }
 
 is_without_its_lun() { # HOST
-    [[ "$(volume_field "$1" 'state + " " + .reason')" == "Offline "*"login at"* ]]
+    volume_field "$1" 'state + " " + .reason' | grep -q "^Offline .*login at"
 }
 
 cluster_up 3 --luns 3
