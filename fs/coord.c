@@ -134,6 +134,10 @@ static enum err run_on_thread(struct fs_coord *c,
 
     job.task.run = receive_job;
     loop_post(c->loop, &job.task);
+    if (!c->reactor) {
+        loop_run_until(c->loop, &job.done);
+        return job.result;
+    }
     pthread_mutex_lock(&c->lock);
     while (!job.done)
         pthread_cond_wait(&c->changed, &c->lock);
@@ -281,9 +285,33 @@ void coord_session_enter(struct fs_coord *c, struct coord_session *s,
     pthread_mutex_unlock(&c->lock);
 }
 
+struct last_task {
+    struct task task;
+    bool ran;
+};
+
+static void last_task_run(struct task *task)
+{
+    container_of(task, struct last_task, task)->ran = true;
+}
+
+/* What was posted has run, and nobody posts any more.  A reactor is gone with
+ * what it had; a loop of the caller's goes on. */
+static void stop_thread(struct fs_coord *c)
+{
+    struct last_task last = {.task.run = last_task_run};
+
+    if (c->reactor) {
+        reactor_stop(c->reactor);
+        return;
+    }
+    loop_post(c->loop, &last.task);
+    loop_run_until(c->loop, &last.ran);
+}
+
 static void coord_free(struct fs_coord *c)
 {
-    reactor_stop(c->reactor);
+    stop_thread(c);
     fs_link_fini(&c->local.link);
     if (c->proxy.proxy)
         fs_link_fini(&c->proxy.link);
@@ -302,11 +330,24 @@ static unsigned spin_us(void)
     return sysconf(_SC_NPROCESSORS_ONLN) >= CORES_MIN ? SPIN_US : 0;
 }
 
+static enum err start_thread(struct fs_coord *c)
+{
+    const struct loop_args args = {
+        .name = "metadata", .spin_us = spin_us(), .aio_depth = 128};
+    enum err e;
+
+    c->loop = c->args.metadata;
+    if (c->loop)
+        return E_OK;
+    e = reactor_start(&args, &c->reactor);
+    if (!e)
+        c->loop = reactor_loop(c->reactor);
+    return e;
+}
+
 static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
                           struct fs_coord **ret_coord)
 {
-    const struct loop_args loop = {
-        .name = "metadata", .spin_us = spin_us(), .aio_depth = 128};
     struct fs_coord *c = calloc(1, sizeof *c);
     enum err e;
 
@@ -338,12 +379,11 @@ static enum err coord_new(struct store *lun, const struct fs_coord_args *args,
     c->local.local = true;
     coord_session_enter(c, &c->local,
                         &(struct fs_sender){args->node, args->incarnation});
-    e = reactor_start(&loop, &c->reactor);
+    e = start_thread(c);
     if (e) {
         free(c);
         return e;
     }
-    c->loop = reactor_loop(c->reactor);
     *ret_coord = c;
     return E_OK;
 }

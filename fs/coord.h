@@ -63,7 +63,7 @@ struct fs_coord {
     struct store *lun;
     struct fs_coord_args args;
     char host[FS_HOST_NAME_MAX + 1];
-    struct reactor *reactor;
+    struct reactor *reactor; /* NULL: the loop is args.metadata */
     struct loop *loop;
     /* The metadata thread only. */
     struct super super;

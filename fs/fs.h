@@ -192,6 +192,11 @@ struct fs_coord_args {
     /* Redirected I/O is carried out here, best on the net's; it runs until
      * fs_coord_stop() has returned.  NULL: there is none (E_UNSUPPORTED). */
     struct loop *loop;
+    /* The metadata thread is whichever runs this loop, for a simulator: all of
+     * a world on one thread.  Whatever may block is then called on that thread
+     * and outside of the loop's tasks, and runs the loop meanwhile; the loop
+     * outlives the coordinator.  NULL: a thread of its own. */
+    struct loop *metadata;
 };
 
 /* Claim the volume (I4), recover it, and serve: starts the metadata thread.

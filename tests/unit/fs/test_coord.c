@@ -1,5 +1,6 @@
 /* tests/unit/fs/test_coord.c - a volume in memory: format, serve, stop, serve.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/coord.h"
 #include "fs/super.h"
 #include "tests/unit/fs/volume.h"
 
@@ -404,7 +405,34 @@ static void an_export_is_read_by_stock_sqlite(void)
     volume_fini(&v);
 }
 
+/* What a simulator needs: every choice is one thread's. */
+static void a_coordinator_needs_no_thread_of_its_own(void)
+{
+    struct volume v;
+    fs_attr made, found;
+
+    volume_init(&v, 64 * MIB);
+    volume_stop(&v);
+    v.metadata = v.world.loop;
+    volume_start(&v);
+    CU_ASSERT_PTR_NULL(v.coord->reactor);
+    CHECK_OK(v_create(&v, ROOT, "f", S_IFREG | 0644, &made));
+    CHECK_OK(v_open(&v, made.ino, true));
+    CHECK_OK(v_write(&v, made.ino, 0, MIB));
+    CHECK_OK(v_close(&v, made.ino));
+    CHECK_OK(v_unlink(&v, ROOT, "f"));
+    CHECK_OK(v_create(&v, ROOT, "g", S_IFREG | 0644, &made));
+    CHECK_OK(fs_coord_forget(v.coord, &(struct fs_sender){9, 9}));
+    volume_stop(&v); /* with discards on their way */
+    volume_check_clean(&v);
+    volume_start(&v);
+    CHECK_OK(v_lookup(&v, ROOT, "g", &found));
+    CHECK_EQ(found.ino, made.ino);
+    volume_fini(&v);
+}
+
 static const struct test tests[] = {
+    TEST(a_coordinator_needs_no_thread_of_its_own),
     TEST(a_grown_lun_is_taken_into_use),
     TEST(a_half_grown_volume_is_sound),
     TEST(the_database_grows_with_its_files),

@@ -40,6 +40,7 @@ void volume_start(struct volume *v)
         .incarnation = ++v->incarnation,
         .sole = true,
         .discard = true,
+        .metadata = v->metadata,
     };
     enum err e = fs_coord_start(v->lun, &args, &why, &v->coord);
 

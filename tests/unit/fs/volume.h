@@ -20,6 +20,7 @@ struct volume {
     struct fs_coord *coord;
     struct fs_link *link;
     uint64_t incarnation;
+    struct loop *metadata; /* fs_coord_args.metadata */
 };
 
 /* Memory LUN of `bytes`, formatted and served. */
