@@ -19,7 +19,7 @@
 
 enum {
     WORLD_PATH_BYTES = 256, /* of a path below $TMPDIR */
-    WORLD_LIMIT_MS = 10000, /* world_run_until() waits so long */
+    WORLD_LIMIT_MS = 60000, /* world_run_until() waits so long */
     WORLD_AIO_DEPTH = 64
 };
 

@@ -81,7 +81,7 @@ path USR1
 step "the cable is back"
 before=$(grep -c login "$dir/cable.log")
 echo accept >&7
-wait_for 10 eval '[ "$(grep -c login "$dir/cable.log")" -gt "$before" ]'
+wait_for 60 eval '[ "$(grep -c login "$dir/cable.log")" -gt "$before" ]'
 write_and_verify back 4 &
 fio=$!
 sleep 1
