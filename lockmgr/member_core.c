@@ -470,7 +470,6 @@ static void said_goodbye(struct member_core *core, struct member_effects *fx,
 /* One of ours has come round: who sent nothing in the meantime? */
 static void count_beat(struct member_core *core)
 {
-    core->beat_flying = false;
     for (unsigned i = 0; i < core->table.count; i++)
         core->table.records[i].silent_beats++;
 }
@@ -533,6 +532,10 @@ static void receive(struct member_core *core, struct member_effects *fx,
                           event->from.node);
         return;
     }
+    if (core->in.type == MSG_BEAT &&
+        core->in.from.node == core->args.me.node &&
+        core->in.from.incarnation == core->args.me.incarnation)
+        core->beat_flying = false; /* whether or not it finds us in a view */
     if (core->in.type == MSG_ANNOUNCE)
         announced(core, fx, p);
     if (core->in.type == MSG_INSTALL)

@@ -268,6 +268,27 @@ static void a_ring_that_stands_still_accuses_nobody(void)
     check_and_free(m);
 }
 
+/* Its heartbeat comes round when it is in no view. */
+static void who_met_the_others_amid_a_heartbeat_goes_on_beating(void)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct model *m = model_new(3, seed);
+        const unsigned sides[] = {0, 0, 1};
+
+        model_partition(m, sides);
+        for (uint32_t host = 1; host <= 3; host++)
+            model_start(m, host);
+        model_settle(m);
+        CHECK_STR(model_view(m, 3), "alone 3");
+        model_tick(m);
+        model_heal(m);
+        model_settle(m);
+        model_beats(m, 2 * MODEL_SUSPECT_TICKS);
+        CHECK_STR(model_view(m, 1), "quorate 1 2 3");
+        check_and_free(m);
+    }
+}
+
 static void a_newer_incarnation_replaces_the_older(void)
 {
     struct model *m = cluster(2);
@@ -587,6 +608,7 @@ static const struct test tests[] = {
     TEST(who_is_stopped_is_accused),
     TEST(of_two_that_accuse_each_other_one_goes),
     TEST(a_ring_that_stands_still_accuses_nobody),
+    TEST(who_met_the_others_amid_a_heartbeat_goes_on_beating),
     TEST(a_newer_incarnation_replaces_the_older),
     TEST(a_node_number_belongs_to_one_host),
     TEST(who_has_another_key_stays_out),
