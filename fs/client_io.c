@@ -262,6 +262,25 @@ uint64_t fs_file_junk_end(const struct fs_file *f)
     return max_u64(align_up(f->size_bytes, BLOCK), f->junk_end);
 }
 
+/* Where the end is, only a layout says; and all of the file is in hand, so that
+ * it stays there. */
+static void append_locked(struct fs_io *io)
+{
+    struct fs_file *f = io->file;
+
+    if (io->error || !fs_io_may(io, FS_IOMODE_RW)) {
+        acquire(io, FS_IOMODE_RW, append_locked);
+        return;
+    }
+    pthread_mutex_lock(&f->mutex);
+    io->off_bytes = f->size_bytes;
+    pthread_mutex_unlock(&f->mutex);
+    if (range_ok(io->off_bytes, io->len_bytes, FILE_BYTES_MAX))
+        write_transfer(io);
+    else
+        fs_io_finish(io, E_TOO_BIG);
+}
+
 /* A write beyond the end makes what lies between part of the file.  There may
  * be bytes that were never part of it: of a write that failed, or, in the
  * block that holds the end, whose size a crash lost.  They must read zeros. */
@@ -277,6 +296,10 @@ void fs_io_write(struct fs_io *io)
     }
     if (!io->len_bytes) {
         fs_io_finish(io, E_OK);
+        return;
+    }
+    if (io->append && fs_client_has_path(io->client)) {
+        fs_io_lock(io, RANGE_MODIFY, 0, FILE_BYTES_MAX, append_locked);
         return;
     }
     if (fs_io_goes_redirected(io)) {

@@ -107,7 +107,7 @@ static void ask(struct fs_io *io, fs_iomode mode)
         .off_bytes = first,
         .len_bytes = len,
         .min_bytes = min_u64(len, align_up(io->end, BLOCK) - first),
-        .may_redirect = f->client->redirects};
+        .may_redirect = f->client->redirects && !io->append};
     fs_io_send(io, replied);
 }
 

@@ -424,10 +424,11 @@ struct fs_io {
     uint64_t off_bytes, len_bytes;
     const struct iovec *iov; /* READ, WRITE: holds len_bytes in all */
     uint32_t iov_count;
-    uint32_t mode;    /* ALLOCATE */
-    bool write;       /* OPEN, CLOSE: E_HANDLE_HELD while one is held */
-    bool data_only;   /* SYNC */
-    bool hole;        /* SEEK */
+    uint32_t mode;  /* ALLOCATE */
+    bool write;     /* OPEN, CLOSE: E_HANDLE_HELD while one is held */
+    bool append;    /* WRITE: at the end of the file, which is off_bytes then */
+    bool data_only; /* SYNC */
+    bool hole;      /* SEEK */
     bool from_kernel; /* the kernel's page cache knows of it (FUSE) */
     fs_ino ino;       /* OPEN, ADOPT */
     fs_setattr_args setattr;

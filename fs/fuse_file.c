@@ -450,6 +450,7 @@ static void write_data(struct fuse_op *op)
 
     data_io(op, FS_IO_WRITE, op->request + FUSE_WRITE_HEADERS, c->len,
             (off_t)c->to_off);
+    op->io.append = op->flags & O_APPEND;
     fuse_op_submit(op, was_written);
 }
 
@@ -459,11 +460,13 @@ static void handle_write(fuse_req_t req, fuse_ino_t node, const char *data,
     struct fuse_op *op = fuse_op_begin_file(req, node);
     const struct fuse_write_in *in;
 
-    (void)fi;
     (void)data; /* it is where the request is */
     if (!op)
         return;
     in = (const void *)(op->request + sizeof(struct fuse_in_header));
+    /* Where others append, too, this kernel does not know the end.  What is
+     * written through a mapping is in its place. */
+    op->flags = op->fuse->cache_s <= 0 && !fi->writepage ? in->flags : 0;
     op->copy.len = size;
     op->copy.to_off = (uint64_t)off;
     if (in->write_flags & FUSE_WRITE_KILL_SUIDGID)

@@ -54,6 +54,8 @@ static struct fs_call *call_of(struct list *node)
     return container_of(node, struct fs_call, link);
 }
 
+/* -- answering ------------------------------------------------------------- */
+
 static void answer(struct task *task)
 {
     struct fs_call *call = container_of(task, struct fs_call, task);
@@ -61,6 +63,30 @@ static void answer(struct task *task)
 
     call->done(call); /* it is gone, or sent again */
     atomic_fetch_sub(&r->delivering, 1);
+}
+
+static void finish(struct net_remote *r, struct fs_call *call, fs_reply *reply)
+{
+    call->reply = *reply;
+    memset(reply, 0, sizeof *reply); /* it is the caller's now */
+    if (call->reply.owner && !call->reply.owner[0]) {
+        free(call->reply.owner);
+        call->reply.owner = NULL;
+    }
+    list_remove(&call->link);
+    if (call->tag && !call->once.seq)
+        r->slots[call->request.slot].busy = false;
+    atomic_fetch_add(&r->delivering, 1);
+    call->task.run = answer;
+    loop_post(call->from, &call->task);
+}
+
+static void answer_here(struct net_remote *r, struct fs_call *call, enum err e)
+{
+    fs_reply reply = {.error = e};
+
+    reply.result.op = call->request.args.op;
+    finish(r, call, &reply);
 }
 
 /* -- sending --------------------------------------------------------------- */
@@ -100,16 +126,22 @@ static void send_lock(struct task *task)
     fs_lock_note_free(note);
 }
 
+/* What cannot be written down has a string that is too long: of all that comes
+ * from the kernel a name only. */
 static void send_call(struct net_remote *r, struct fs_call *call)
 {
     const fs_args *args = &call->request.args;
     struct net_bulk bulk = {call->iov, call->iov_count, call->iov_skip_bytes,
                             0};
+    enum err e;
 
     if (args->op == FS_OP_WRITE)
         bulk.bytes = args->fs_args_u.write.len_bytes;
     address(r, &call->request);
-    call->unsent = send_message(r, call->tag, &call->request, &bulk) == E_AGAIN;
+    e = send_message(r, call->tag, &call->request, &bulk);
+    call->unsent = e == E_AGAIN;
+    if (e == E_PROTOCOL)
+        answer_here(r, call, E_NAME_TOO_LONG);
 }
 
 /* Is it of those by which a node gives up what others wait for?  They never
@@ -159,31 +191,8 @@ static void send_waiting(struct net_remote *r)
     }
 }
 
-/* -- answering ------------------------------------------------------------- */
-
-static void finish(struct net_remote *r, struct fs_call *call, fs_reply *reply)
-{
-    call->reply = *reply;
-    memset(reply, 0, sizeof *reply); /* it is the caller's now */
-    if (call->reply.owner && !call->reply.owner[0]) {
-        free(call->reply.owner);
-        call->reply.owner = NULL;
-    }
-    list_remove(&call->link);
-    if (call->tag && !call->once.seq)
-        r->slots[call->request.slot].busy = false;
-    atomic_fetch_add(&r->delivering, 1);
-    call->task.run = answer;
-    loop_post(call->from, &call->task);
-}
-
-static void refuse(struct net_remote *r, struct fs_call *call)
-{
-    fs_reply reply = {.error = r->refusal};
-
-    reply.result.op = call->request.args.op;
-    finish(r, call, &reply);
-}
+/* -- the end of a link ------------------------------------------------------
+ */
 
 /* What we have is not ours any more: whoever asks for anything is told. */
 static void give_up(struct net_remote *r, enum err e)
@@ -193,9 +202,9 @@ static void give_up(struct net_remote *r, enum err e)
     r->refusal = e;
     fs_link_lost(&r->link, e == E_VERSION ? E_OK : e);
     while (!list_empty(&r->sent))
-        refuse(r, call_of(r->sent.next));
+        answer_here(r, call_of(r->sent.next), e);
     while (!list_empty(&r->waiting))
-        refuse(r, call_of(r->waiting.next));
+        answer_here(r, call_of(r->waiting.next), e);
 }
 
 static void refused(struct net_remote *r, enum err e)
@@ -418,7 +427,7 @@ static void take(struct task *task)
     else
         list_push_back(&r->waiting, &call->link);
     if (r->state == REFUSED)
-        refuse(r, call);
+        answer_here(r, call, r->refusal);
     else
         send_waiting(r);
 }

@@ -532,8 +532,7 @@ static void receive(struct member_core *core, struct member_effects *fx,
                           event->from.node);
         return;
     }
-    if (core->in.type == MSG_BEAT &&
-        core->in.from.node == core->args.me.node &&
+    if (core->in.type == MSG_BEAT && core->in.from.node == core->args.me.node &&
         core->in.from.incarnation == core->args.me.incarnation)
         core->beat_flying = false; /* whether or not it finds us in a view */
     if (core->in.type == MSG_ANNOUNCE)

@@ -143,6 +143,31 @@ static void readers_and_writers_of_all_nodes_get_on(void)
     cluster_fini(&c);
 }
 
+/* Whatever each believes the end to be: also while the file is redirected. */
+static void what_is_appended_is_at_the_end(void)
+{
+    enum { RECORDS = 60 };
+    uint32_t record, buf[RECORDS];
+    struct waited_io w;
+    struct cluster c;
+    uint64_t count;
+
+    cluster_init(&c);
+    cluster_open(&c, "file");
+    for (record = 0; record < RECORDS; record++) {
+        cluster_io(&w, FS_IO_WRITE, 0, &record, sizeof record);
+        w.io.append = true;
+        CHECK_OK(cluster_run(&c, 1 + record % NODES, &w));
+        CHECK_EQ(w.io.off_bytes, record * sizeof record);
+    }
+    CHECK_OK(cluster_data(&c, 2, FS_IO_READ, 0, buf, sizeof buf, &count));
+    CHECK_EQ(count, sizeof buf);
+    for (record = 0; record < RECORDS; record++)
+        CHECK_EQ(buf[record], record);
+    cluster_close(&c);
+    cluster_fini(&c);
+}
+
 /* -- exactly once (I7) ----------------------------------------------------- */
 
 /* Each create succeeds, once, however often its answer is lost. */
@@ -166,6 +191,25 @@ static void a_lost_answer_is_given_again(void)
         CHECK_OK(fs_path_unlink(c.nodes[2].client, name));
         CHECK_ERR(fs_path_stat(c.nodes[3].client, name, &attr), E_NOENT);
     }
+    cluster_fini(&c);
+}
+
+/* It cannot be sent at all, and nothing behind it waits for it. */
+static void a_name_that_is_too_long_is_refused_everywhere(void)
+{
+    char name[FS_NAME_MAX + 2];
+    struct cluster c;
+    fs_attr attr;
+
+    cluster_init(&c);
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    for (uint32_t node = 1; node <= NODES; node++) {
+        c.v.link = c.nodes[node].link;
+        CHECK_ERR(v_lookup(&c.v, ROOT, name, &attr), E_NAME_TOO_LONG);
+        CHECK_ERR(v_lookup(&c.v, ROOT, name + 1, &attr), E_NOENT);
+    }
+    c.v.link = NULL;
     cluster_fini(&c);
 }
 
@@ -283,7 +327,9 @@ static const struct test tests[] = {
     TEST(a_broken_connection_changes_nothing),
     TEST(writers_of_all_nodes_lose_nothing),
     TEST(readers_and_writers_of_all_nodes_get_on),
+    TEST(what_is_appended_is_at_the_end),
     TEST(a_lost_answer_is_given_again),
+    TEST(a_name_that_is_too_long_is_refused_everywhere),
     TEST(a_recall_waits_for_who_is_away),
     TEST(a_new_coordinator_learns_what_is_held),
     TEST(an_unlinked_file_outlives_a_takeover),
