@@ -163,9 +163,9 @@ check:      ## what must pass before anything lands (15 minutes)
 	$(RUN) build lint unit asan sim fuzz system
 check-full: ## check, and more: model, tsan, valgrind, mutants, 100 kills
 	$(DEPS) full
-	@KILLS=100 CYCLES=200 SYSTEM_LIMIT_S=3600 tests/run build lint \
-	    model:full cppcheck unit asan tsan valgrind sim:1000 mutants system \
-	    fuzz:$(FUZZ_SECONDS)
+	@KILLS=100 CYCLES=200 HOSTS=16 OPS=20000 PING_PONG=fetch \
+	    SYSTEM_LIMIT_S=3600 tests/run build lint model:full cppcheck unit asan \
+	    tsan valgrind sim:1000 mutants system fuzz:$(FUZZ_SECONDS)
 unit:       ## unit tests
 	$(RUN) unit
 asan:       ## unit tests under address and undefined behaviour sanitizers

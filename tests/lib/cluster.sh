@@ -7,7 +7,8 @@
 #                                target is $SAN, tgt or lio (tests/lab/lab)
 #   coordinator h1               prints who coordinates "vol", as h1 knows it
 #   load_begin h1 a              tests/tools/hostload with h1's mount, in a new
-#                                directory a; it outlives the host
+#                                directory a; it outlives the host; its threads
+#                                rest LOAD_PAUSE_MS (0) after each step
 #   load a "more 5"; $answer     a command, within LOAD_S (60) seconds
 #   load_verify a h2             what load a left, as h2 sees it, is right
 #   stop_hosts h1 h2             lunard ends as on a shutdown
@@ -21,6 +22,7 @@
 hostload=$top/build/${VARIANT:-release}/tools/hostload
 [ -x "$hostload" ] || fail "$hostload is missing: make tools"
 LOAD_S=60
+LOAD_PAUSE_MS=0
 declare -A load_in load_host
 
 # A command on a host that must not last: the mount may hang.
@@ -64,7 +66,7 @@ load_begin() { # HOST NAME
     mkfifo "$dir/$2.in"
     : >"$dir/$2.out"
     "$hostload" "$(root_of "$1")/ClusterStorage/vol/$2" $((RANDOM + 1)) \
-        <>"$dir/$2.in" >>"$dir/$2.out" 2>"$dir/$2.log" &
+        "$LOAD_PAUSE_MS" <>"$dir/$2.in" >>"$dir/$2.out" 2>"$dir/$2.log" &
     at_exit "kill -9 $!"
     exec {load_fd}>"$dir/$2.in"
     load_in[$2]=$load_fd

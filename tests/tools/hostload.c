@@ -2,7 +2,9 @@
  * be there after: a thread each for direct writes, names, and new space.
  * Knows nothing of what is mounted.
  *
- *   hostload DIR SEED      DIR is new; then on stdin, answers on stdout:
+ *   hostload DIR SEED [PAUSE_MS]    between a thread's steps; 0
+ *
+ * DIR is new.  Then on stdin, with answers on stdout:
  *   start       "started"
  *   more N      until each thread has done N operations more, or has ended;
  *               "more ERRORS"
@@ -66,6 +68,7 @@ struct load {
 static struct load loads[KINDS];
 static const char *dir;
 static uint64_t seed;
+static unsigned pause_ms;
 static atomic_bool ending;
 
 /* -- what is written ------------------------------------------------------- */
@@ -241,12 +244,15 @@ static void *load_main(void *arg)
                                                        step_space};
     struct load *l = arg;
 
-    while (!atomic_load(&ending))
+    while (!atomic_load(&ending)) {
         if (!step[l->kind](l)) {
             fprintf(stderr, "hostload: %s: %s: %s\n", kind_names[l->kind],
                     l->doing, strerror(atomic_load(&l->error)));
             break;
         }
+        if (pause_ms)
+            usleep(pause_ms * 1000);
+    }
     return NULL;
 }
 
@@ -475,12 +481,13 @@ int main(int argc, char **argv)
 {
     char line[512];
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: hostload DIR SEED\n");
+    if (argc < 3 || argc > 4) {
+        fprintf(stderr, "usage: hostload DIR SEED [PAUSE_MS]\n");
         return 2;
     }
     dir = argv[1];
     seed = strtoull(argv[2], NULL, 10);
+    pause_ms = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
     for (unsigned k = 0; k < KINDS; k++) {
         loads[k] = (struct load){.kind = (enum kind)k,
                                  .random = seed,
