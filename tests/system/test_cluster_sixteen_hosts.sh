@@ -11,7 +11,7 @@
 # shellcheck disable=SC2154
 . "$(dirname "$0")/../lib/cluster.sh"
 [ -n "${HOSTS:-}" ] || skip "HOSTS does not say how many (check-full: 16)"
-[ "$HOSTS" -ge 3 ] || fail "HOSTS is $HOSTS: with less than 3 there is no quorum"
+[ "$HOSTS" -ge 3 ] || fail "HOSTS is $HOSTS: less than 3 have no quorum"
 
 export LAB_TOKEN_MS=3000
 LOAD_S=180
@@ -79,7 +79,7 @@ while [ $SECONDS -lt $end ]; do
     kill_one "$victim" "${parts[count % 2]}"
     count=$((count + 1))
     bring_back "$victim"
-    echo "  $SECONDS s: $victim ${parts[(count - 1) % 2]}; longest ${longest[*]} ms"
+    echo "  $SECONDS s: $victim ${parts[(count - 1) % 2]}; ${longest[*]} ms"
 done
 
 step "killed $count: survivors saw no error; longest ${longest[0]} ms (direct \

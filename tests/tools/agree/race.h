@@ -1,7 +1,7 @@
 /* tests/tools/agree/race.h - what hosts do at once, and how it is judged.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef TESTS_TOOLS_AGREE_RACE_H
-#define TESTS_TOOLS_AGREE_RACE_H
+#ifndef LUNAR_TESTS_TOOLS_AGREE_RACE_H
+#define LUNAR_TESTS_TOOLS_AGREE_RACE_H
 
 #include "tests/tools/agree/agree.h"
 #include "tests/tools/agree/history.h"
