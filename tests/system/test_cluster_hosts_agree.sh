@@ -19,7 +19,8 @@ truncate -s 512M "$dir/ext4.img"
 mkfs.ext4 -q "$dir/ext4.img"
 mkdir "$dir/ext4"
 # It is there to be compared with, not to last.
-mount -o loop,barrier=0 "$dir/ext4.img" "$dir/ext4" || skip "no loop devices here"
+mount -o loop,barrier=0 "$dir/ext4.img" "$dir/ext4" ||
+    skip "no loop devices here"
 
 # The same new directory as each host has it.
 views() { # NAME
