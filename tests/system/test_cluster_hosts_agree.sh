@@ -21,6 +21,7 @@ mkdir "$dir/ext4"
 # It is there to be compared with, not to last.
 mount -o loop,barrier=0 "$dir/ext4.img" "$dir/ext4" ||
     skip "no loop devices here"
+at_exit "umount $dir/ext4"
 
 # The same new directory as each host has it.
 views() { # NAME

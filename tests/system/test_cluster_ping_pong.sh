@@ -6,7 +6,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # It is in Debian's ctdb, which brings much along, and needs libc only:
-# PING_PONG names the program.  PING_PONG=fetch (check-full) takes it out of the package.
+# PING_PONG names the program.  PING_PONG=fetch (check-full) takes it out of the
+# package.
 # shellcheck disable=SC2154
 . "$(dirname "$0")/../lib/cluster.sh"
 need stdbuf
@@ -43,7 +44,8 @@ game() { # N OPTION…
     at h1 rm -f /ClusterStorage/vol/ping
     for ((i = 1; i <= n; i++)); do
         stdbuf -o0 "$PING_PONG" "$@" \
-            "$(root_of "h$i")/ClusterStorage/vol/ping" $((n + 1)) >"$dir/h$i.out" 2>&1 &
+            "$(root_of "h$i")/ClusterStorage/vol/ping" $((n + 1)) \
+            >"$dir/h$i.out" 2>&1 &
         pids+=($!)
         at_exit "kill -9 $!"
     done
