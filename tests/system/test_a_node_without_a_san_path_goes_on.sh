@@ -51,8 +51,8 @@ step "the cable is pulled while node 2 writes and node 3 reads"
 write_and_verify pulled 8 &
 fio=$!
 sleep 2
+echo refuse >&7 # first: it logs in again at once
 echo cut >&7
-echo refuse >&7
 sleep 2 # it waits, for nobody has fenced the path
 path USR1
 [ "$redirected" = 0 ] || fail "$redirected ios were redirected too early"

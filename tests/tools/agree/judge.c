@@ -222,6 +222,10 @@ static int judge_records(const struct run *run, struct racer *const *racers)
     snprintf(path, sizeof path, "%s/records", run->dirs[0]);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     for (; pread(fd, &r, sizeof r, at) == sizeof r && !bad; at += sizeof r) {
+        /* Who was killed meanwhile may have appended it twice: docs/posix.md */
+        if (run->firm && r.host < run->hosts && next[r.host] &&
+            r.number + 1 == next[r.host])
+            continue;
         bad = r.host >= run->hosts || r.number != next[r.host];
         if (bad)
             fprintf(stderr, "records, byte %lld: host %llu, number %llu\n",
