@@ -584,6 +584,10 @@ static void copy_read(struct fs_io *io, enum err e)
         copy_end(op, e);
         return;
     }
+    /* The end, wherever this kernel believes it to be; a copy within the file
+     * moves it. */
+    if (count < io->len_bytes)
+        c->len = c->done + count;
     data_io(op, FS_IO_WRITE, op->data, count, (off_t)(c->to_off + c->done))
         ->file = c->to->file;
     op->io.done = copy_written;
