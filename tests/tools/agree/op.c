@@ -53,11 +53,24 @@ static void close_slot(struct hands *h, unsigned slot)
     h->fd[slot] = -1;
 }
 
+/* No directory: once removed, one is gone for who has it open
+ * (docs/posix.md). */
 static int64_t do_open(struct hands *h, const struct op *op)
 {
+    struct stat st;
+    int fd;
+
     close_slot(h, op->slot);
-    h->fd[op->slot] = open(op->path, op->flags | O_CLOEXEC | O_NOFOLLOW, 0644);
-    return h->fd[op->slot] < 0 ? -1 : 0;
+    fd = open(op->path, op->flags | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return -1;
+    if (!fstat(fd, &st) && S_ISDIR(st.st_mode)) {
+        close(fd);
+        errno = EISDIR;
+        return -1;
+    }
+    h->fd[op->slot] = fd;
+    return 0;
 }
 
 /* What O_DIRECT takes everywhere. */
@@ -100,11 +113,13 @@ static int64_t do_pwrite(struct hands *h, const struct op *op)
 static int64_t do_copy(struct hands *h, const struct op *op)
 {
     off_t from = op->off2, to = op->off;
+    struct stat st; /* this kernel learns where the end is (docs/posix.md) */
     int in = fcntl(h->fd[op->other_slot], F_GETFL);
     int out = fcntl(h->fd[op->slot], F_GETFL);
 
     if (in >= 0 && out >= 0 && (in | out) & O_DIRECT)
         return 0; /* a local file system has rules of its own for it */
+    (void)!fstat(h->fd[op->other_slot], &st);
     return copy_file_range(h->fd[op->other_slot], &from, h->fd[op->slot], &to,
                            (size_t)op->len, 0);
 }
@@ -118,10 +133,6 @@ static int64_t within(int fd, const struct op *op)
 
     if (fstat(fd, &st))
         return -1;
-    if (!S_ISREG(st.st_mode)) {
-        errno = ENODEV;
-        return -1;
-    }
     if (st.st_size <= op->off)
         return 0;
     return min_u64((uint64_t)op->len, (uint64_t)(st.st_size - op->off));
