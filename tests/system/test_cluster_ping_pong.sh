@@ -1,8 +1,8 @@
 #!/bin/bash
 # tests/system/test_cluster_ping_pong.sh - ping_pong, the public test of locks
 # between hosts, on one, two and three of them: byte-range locks go round, and
-# under a lock each sees what the others wrote (-rw), through mappings, too
-# (-rwm).  Prints locks a second; asserts none.
+# under a lock each sees what the others wrote (-rw); through mappings (-rwm) on
+# one host only.  Prints locks a second; asserts none.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # It is in Debian's ctdb, which brings much along, and needs libc only:
@@ -42,6 +42,7 @@ game() { # N OPTION…
     local i n=$1 pids=() rates=
     shift
     at h1 rm -f /ClusterStorage/vol/ping
+    rm -f "$dir"/h?.out # or the last game's were read
     for ((i = 1; i <= n; i++)); do
         stdbuf -o0 "$PING_PONG" "$@" \
             "$(root_of "h$i")/ClusterStorage/vol/ping" $((n + 1)) \
@@ -70,5 +71,6 @@ cluster_up 3
 for n in 1 2 3; do
     game $n
     game $n -rw
-    game $n -rwm
+    # A mapping sees what another host writes later, or not (docs/cluster.md).
+    [ $n != 1 ] || game $n -rwm
 done
