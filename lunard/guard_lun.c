@@ -280,24 +280,26 @@ static void write_block(struct guard *g, const struct nexus_effect *fx)
                                                  .arg = g});
 }
 
-void guard_ask_consent(struct guard *g)
+/* Whoever coordinates: for a key after this turn's, or to fence those up to it.
+ */
+static void ask_coordinator(struct guard *g, guard_word word)
 {
     guard_send_all(g, &(struct guard_message){
-                          .word = WORD_CONSENT_ASKED,
+                          .word = word,
                           .node = g->args.me.node,
                           .incarnation = g->args.me.incarnation,
                           .turn = g->nexus.args.turn,
                       });
 }
 
+void guard_ask_consent(struct guard *g)
+{
+    ask_coordinator(g, WORD_CONSENT_ASKED);
+}
+
 void guard_ask_fence(struct guard *g)
 {
-    guard_send_all(g, &(struct guard_message){
-                          .word = WORD_FENCE_ASKED,
-                          .node = g->args.me.node,
-                          .incarnation = g->args.me.incarnation,
-                          .turn = g->nexus.args.turn,
-                      });
+    ask_coordinator(g, WORD_FENCE_ASKED);
 }
 
 /* What is out counts as in flight until the coordinator has fenced it. */
